@@ -174,7 +174,8 @@ class Attempts:
             case End(outcome):
                 await self._finish(post, request, delivery, member.board.runs[request.run].attempts, outcome)
             case Execute():
-                await self._execute(post, request, delivery, course, staged)
+                with member.idleness.run():
+                    await self._execute(post, request, delivery, course, staged)
             case never:
                 assert_never(never)
 
@@ -363,6 +364,8 @@ class Attempts:
         outcome: Scored | Failed,
         result: Result | None = None,
     ) -> None:
-        await self._member.post(finished(self._member, request, attempt, outcome, result), cause=post.id)
+        finish = finished(self._member, request, attempt, outcome, result)
+        await self._member.post(finish, cause=post.id)
+        self._member.figures.add(finish)
         with suppress(BusError):  # it may be delivered again, and is then seen to be finished
             await delivery.done()

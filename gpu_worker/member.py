@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
+from gpu_worker.idleness import Idleness
 from gpu_worker.judge.proxy import JudgeProxy, open_judge
 from gpu_worker.judge.session import Session
 from gpu_worker.launch import has_own_network
 from gpu_worker.machine import Machine
+from gpu_worker.own_metrics import WorkerFigures
 from gpu_worker.sandbox.tiers import Tier, sandbox_of
 from gpu_worker.supervisor.protocol import PERHAPS
 from gpu_worker.task_environment import TaskEnvironment, task_environment, why_unusable
@@ -26,10 +28,15 @@ from mesh.follow import Follower
 from mesh.settings import host
 from mesh.spec import ArenaSpec
 from mesh.task_imports import imported_modules
-from mesh.wire import Post
+from mesh.wire import Pattern, Post
 
 LONG_WAIT_S, TELL_AGAIN_S = 10.0, 600.0
 """After so long people are told that a run waits for the machine, and not again so soon."""
+
+LATELY, LONGEST_LACK = 5000, 2000
+"""Entries among which a worker that lacks something looks whether others of its class have told it already, and the
+most characters with which it does.
+"""
 
 LOOK_AFTER_S, ANSWERS_WITHIN_S = 5.0, 10.0
 """Seconds without a trial after which a run asks whether the server is there, and in which that has to answer. A new
@@ -45,6 +52,7 @@ class Membership:
         tier: the sandbox that its trials run in.
         draining: once set, the worker takes no more runs.
         price_per_hour_usd: what the whole machine costs; None for unknown.
+        figures: what it tells Prometheus of itself.
     """
 
     def __init__(
@@ -57,6 +65,7 @@ class Membership:
         tier: Tier,
         draining: anyio.Event,
         price_per_hour_usd: float | None = None,
+        figures: WorkerFigures | None = None,
     ) -> None:
         self.bus, self.boot, self.name, self.home = bus, boot, name, home
         self.machine, self.tier, self.draining = machine, tier, draining
@@ -74,6 +83,9 @@ class Membership:
         self._finding = anyio.Lock()
         self._judges: list[JudgeProxy | None] = [None]
         self._told_of_waiting = -math.inf
+        self.idleness, self.figures = Idleness(), figures or WorkerFigures()
+        self.figures.name, self.figures.worker_class = name, machine.worker_class
+        self.figures.slots, self.figures.idleness, self.figures.unfit = len(machine.slots), self.idleness, self.unfit
 
     @property
     def board(self) -> Board:
@@ -167,6 +179,17 @@ class Membership:
             if asking.cancelled_caught and not is_launched():
                 scope.cancel()
                 return
+
+    async def tell_of_lack(self, unfit: str) -> None:
+        """Tell people why this worker does not join, unless one of its class did so lately: a fleet tries again."""
+        text = f"a worker of class {self.machine.worker_class} does not join: {unfit}"[:LONGEST_LACK]
+        after = max(0, self.board.seq - LATELY)
+        async with aclosing(self.bus.read(after, only=[Pattern("note.posted")])) as batches:
+            async for batch in batches:
+                for entry in batch:
+                    if entry.post and isinstance(entry.post.event, NotePosted) and entry.post.event.text == text:
+                        return
+        await self.bus.post(Post.new(self.name, NotePosted(channel="ops", text=text)))
 
     async def _say(self, what: str) -> None:
         await self.post(NotePosted(channel="ops", text=f"worker {self.name} {what}"))

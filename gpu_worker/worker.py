@@ -3,7 +3,7 @@
 A lease is extended while a trial runs. Where a worker is believed dead, a second attempt may run beside the first; the
 first `run.finished` in the log counts, and the other worker learns of it when it posts. A worker that drains takes no
 more runs, finishes those that it has begun, and leaves. One that was cut off, so that others counted it as gone, does
-so too, and then joins again in a new life.
+so too, and then joins again in a new life. One whose machine is taken away says so and hands its runs back at once.
 """
 
 import uuid
@@ -20,6 +20,7 @@ from gpu_worker.folders import enterable_folders
 from gpu_worker.lease import Tally
 from gpu_worker.machine import Machine, survey
 from gpu_worker.member import Membership, check_price
+from gpu_worker.own_metrics import WorkerFigures
 from gpu_worker.prefetch import Prefetch
 from gpu_worker.sandbox.tiers import Tier
 from gpu_worker.sandbox_choice import Wish, choose_tier, starts_cuda
@@ -27,10 +28,14 @@ from gpu_worker.silent import report_silent
 from gpu_worker.slot_loop import SlotLoop
 from mesh import settings
 from mesh.bus import ArenaBus
-from mesh.errors import BusError
+from mesh.errors import BusError, leaf
 from mesh.events import WorkerLeft
 from mesh.file_trees import delete
 from mesh.roll_call import answer_roll_call
+from mesh.times import duration
+
+_LEAVE_WITHIN_S = 1.0
+"""Seconds that a worker whose machine is taken away tries to say so, before it hands its runs back."""
 
 
 async def run_worker(
@@ -44,6 +49,9 @@ async def run_worker(
     sandbox: Wish = "auto",
     price_per_hour_usd: float | None = None,
     draining: anyio.Event | None = None,
+    preempted: anyio.Event | None = None,
+    idle_stop_s: float | None = None,
+    figures: WorkerFigures | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> str:
     """Take runs of an arena until it is closed; return why it ended. Cancelling hands the runs back.
@@ -58,6 +66,9 @@ async def run_worker(
         sandbox: whether a weaker sandbox, or none, may be used where no strong one holds.
         price_per_hour_usd: what the machine costs; runs then carry their cost in dollars.
         draining: once set, the worker ends when the runs that it has begun are finished.
+        preempted: once set, the worker hands its runs back at once and ends: its machine is taken away.
+        idle_stop_s: the worker ends when it has had no run for so many seconds; None for never.
+        figures: what the worker tells Prometheus of itself.
         on_ready: called once it has joined.
 
     Raises:
@@ -69,10 +80,21 @@ async def run_worker(
     machine = await anyio.to_thread.run_sync(survey, device, slots, slots_per_gpu)
     cuda = await anyio.to_thread.run_sync(starts_cuda, machine)
     tier, _ = await choose_tier(sandbox, settings.runs_dir(home), cuda=cuda)
-    draining = draining or anyio.Event()
+    draining, preempted = draining or anyio.Event(), preempted or anyio.Event()
     with enterable_folders():
         while True:
-            worker = Worker(bus, name, home, machine, tier, draining, price_per_hour_usd=price)
+            worker = Worker(
+                bus,
+                name,
+                home,
+                machine,
+                tier,
+                draining,
+                price_per_hour_usd=price,
+                preempted=preempted,
+                idle_stop_s=idle_stop_s,
+                figures=figures,
+            )
             why = await worker.live(on_ready)
             if not worker.counted_as_gone or draining.is_set():
                 return why
@@ -94,21 +116,25 @@ class Worker:
         draining: anyio.Event,
         *,
         price_per_hour_usd: float | None = None,
+        preempted: anyio.Event | None = None,
+        idle_stop_s: float | None = None,
+        figures: WorkerFigures | None = None,
     ) -> None:
         self.boot = uuid.uuid4().hex
-        self.counted_as_gone = False
+        self.counted_as_gone = self._is_idle = self._has_left = False
+        self._preempted, self._idle_stop_s = preempted or anyio.Event(), idle_stop_s
         self._asked_to_drain, leaving = draining, anyio.Event()
-        self._member = Membership(bus, self.boot, name, home, machine, tier, leaving, price_per_hour_usd)
+        self._member = Membership(bus, self.boot, name, home, machine, tier, leaving, price_per_hour_usd, figures)
         self._prefetch = Prefetch(bus, home, lambda: self._member.board)
 
     async def live(self, on_ready: Callable[[], None] | None = None) -> str:
         """Join, serve every slot, leave; return why it ended."""
         member = self._member
-        await member.follower.catch_up()
-        if member.board.closed:
-            return member.why_over()
-        await member.find_environment()
+        await self._prepare()
+        if member.board.closed or self._preempted.is_set():
+            return self._why()
         if unfit := member.unfit():
+            await member.tell_of_lack(unfit)
             raise member.trouble(unfit)
         await anyio.to_thread.run_sync(clear_leftovers, settings.runs_dir(member.home))
         await member.post(member.joined())
@@ -122,16 +148,31 @@ class Worker:
                 following.start_soon(report_silent, member)
                 following.start_soon(self._drain_when_asked)
                 following.start_soon(self._drain_when_counted_as_gone)
+                following.start_soon(self._drain_when_idle)
                 async with anyio.create_task_group() as tasks:
+                    following.start_soon(self._hand_back_when_preempted, tasks.cancel_scope)
                     for slot in member.machine.slots:
                         tasks.start_soon(SlotLoop(member, self._prefetch, tally, slot, self.nvml).serve)
                 following.cancel_scope.cancel()
         finally:
-            with anyio.move_on_after(3, shield=True), suppress(BusError):
-                await member.post(WorkerLeft(boot=self.boot, reason=self._reason()))
+            if not self._has_left:
+                with anyio.move_on_after(3, shield=True), suppress(BusError):
+                    await member.post(WorkerLeft(boot=self.boot, reason=self._reason()))
             member.close()
             delete(member.runs_folder)
-        return member.why_over()
+        return self._why()
+
+    async def _prepare(self) -> None:
+        """Learn where the arena stands and find its environment; end early where the machine is taken away."""
+        try:
+            async with anyio.create_task_group() as preparing:
+                preparing.start_soon(self._cancel_when_preempted, preparing.cancel_scope)
+                await self._member.follower.catch_up()
+                if not self._member.board.closed:
+                    await self._member.find_environment()
+                preparing.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise leaf(group) from None
 
     async def _drain_when_asked(self) -> None:
         await self._asked_to_drain.wait()
@@ -139,10 +180,43 @@ class Worker:
 
     async def _drain_when_counted_as_gone(self) -> None:
         await self._member.follower.until(lambda board: self.boot in board.workers and board.workers[self.boot].left)
-        self.counted_as_gone = True
-        self._member.draining.set()
+        if not self._preempted.is_set():
+            self.counted_as_gone = True
+            self._member.draining.set()
+
+    async def _cancel_when_preempted(self, scope: anyio.CancelScope) -> None:
+        await self._preempted.wait()
+        scope.cancel()
+
+    async def _drain_when_idle(self) -> None:
+        if self._idle_stop_s is not None:
+            await self._member.idleness.until_idle(self._idle_stop_s)
+            self._is_idle = True
+            self._member.draining.set()
+
+    async def _hand_back_when_preempted(self, scope: anyio.CancelScope) -> None:
+        """Leave, then hand back what the slots have: so the log says first that no attempt of this worker counts."""
+        await self._preempted.wait()
+        with anyio.move_on_after(_LEAVE_WITHIN_S), suppress(BusError):
+            await self._member.post(WorkerLeft(boot=self.boot, reason=self._reason()))
+            self._has_left = True
+        scope.cancel()
 
     def _reason(self) -> str:
         if self._member.board.closed:
             return "arena closed"
+        if self._preempted.is_set():
+            return "preempted"
+        if self._is_idle:
+            return "idle"
         return "drained" if self._member.draining.is_set() else "stopped"
+
+    def _why(self) -> str:
+        """Return why the worker ended, for people."""
+        match self._reason():
+            case "preempted":
+                return "preempted: its machine is taken away; its runs go to other workers"
+            case "idle":
+                return f"had no run for {duration(self._idle_stop_s or 0)} (--idle-stop)"
+            case _:
+                return self._member.why_over()

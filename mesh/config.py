@@ -30,6 +30,7 @@ KEYS: dict[str, Key] = {
     "credentials": Key("file with your credentials for the server (.creds)", path=True),
     "home": Key("folder of the store, the caches and the projection", path=True),
     "output": Key("format of listings", "text", ("text", "json")),
+    "log": Key("form of what processes write to standard error", "text", ("text", "json")),
     "boards": Key(
         "whose boards to start from: those that members hand on, or own ones alone", "swarm", ("swarm", "own")
     ),

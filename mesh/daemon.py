@@ -14,9 +14,17 @@ import anyio
 import anyio.lowlevel
 
 from mesh.errors import MeshError, leaf
+from mesh.log_lines import log_lines
 
 
-def run_daemon(main: Callable[[], Awaitable[None]], *, name: str, draining: anyio.Event | None = None) -> int:
+def run_daemon(
+    main: Callable[[], Awaitable[None]],
+    *,
+    name: str,
+    draining: anyio.Event | None = None,
+    preempted: anyio.Event | None = None,
+    log_json: bool = False,
+) -> int:
     """Run `main` until it returns or a signal ends it; return the exit code.
 
     A `MeshError` becomes one sentence on standard error. An end by a signal is a success.
@@ -26,9 +34,20 @@ def run_daemon(main: Callable[[], Awaitable[None]], *, name: str, draining: anyi
         name: name of the process, which begins each line on standard error.
         draining: an event that the first signal sets, so that `main` can finish what it has begun. The second signal
             then ends the process.
+        preempted: an event that a first SIGTERM sets in place of `draining`: the machine is taken away.
+        log_json: write JSON objects to standard error, also where no setting wants it (`mesh.log_lines`).
     """
     try:
-        anyio.run(_until_stopped, main, name, draining)
+        with log_lines(name, json=log_json):
+            return _exit_code(partial(_until_stopped, main, name, draining, preempted), name)
+    except MeshError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _exit_code(work: Callable[[], Awaitable[None]], name: str) -> int:
+    try:
+        anyio.run(work)
     except BaseException as error:
         cause = leaf(error)
         if isinstance(cause, MeshError):
@@ -41,12 +60,16 @@ def run_daemon(main: Callable[[], Awaitable[None]], *, name: str, draining: anyi
 
 
 async def until_signal(
-    main: Callable[[], Awaitable[None]], *, name: str = "", draining: anyio.Event | None = None
+    main: Callable[[], Awaitable[None]],
+    *,
+    name: str = "",
+    draining: anyio.Event | None = None,
+    preempted: anyio.Event | None = None,
 ) -> bool:
     """Run `main` until it returns or a signal ends it; tell whether it returned. Arguments as in `run_daemon`."""
     ended = False
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_heed_signals, tasks.cancel_scope, name, draining)
+        tasks.start_soon(_heed_signals, tasks.cancel_scope, name, draining, preempted)
         await main()
         ended = True
         tasks.cancel_scope.cancel()
@@ -62,14 +85,20 @@ async def while_parent_lives(main: Callable[[], Awaitable[None]]) -> None:
         tasks.cancel_scope.cancel()
 
 
-async def _until_stopped(main: Callable[[], Awaitable[None]], name: str, draining: anyio.Event | None) -> None:
-    await until_signal(partial(while_parent_lives, main), name=name, draining=draining)
+async def _until_stopped(
+    main: Callable[[], Awaitable[None]], name: str, draining: anyio.Event | None, preempted: anyio.Event | None
+) -> None:
+    await until_signal(partial(while_parent_lives, main), name=name, draining=draining, preempted=preempted)
 
 
-async def _heed_signals(scope: anyio.CancelScope, name: str, draining: anyio.Event | None) -> None:
+async def _heed_signals(
+    scope: anyio.CancelScope, name: str, draining: anyio.Event | None, preempted: anyio.Event | None
+) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            if draining is None or draining.is_set():
+        async for number in signals:
+            if preempted is not None and not preempted.is_set() and number == signal.SIGTERM:
+                preempted.set()
+            elif draining is None or draining.is_set() or (preempted is not None and preempted.is_set()):
                 scope.cancel()
             else:
                 print(f"{name}: finishing its work; send a second signal to end it at once", file=sys.stderr)

@@ -69,7 +69,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "environment": "Hash of its Python packages and of its hardware.",
     },
     "WorkerLeft": {
-        "reason": "Why it ended; `drained` if it finished its runs first.",
+        "reason": "Why it ended: `drained` (its runs were finished), `idle`, `preempted` (its machine was taken away).",
         "silent": "Whether another worker posted it, because this one no longer answered.",
     },
     "ProposalPosted": {

@@ -74,6 +74,7 @@ def test_without_any_source_every_setting_is_its_default(nowhere: Path) -> None:
         "credentials": "",
         "home": "",
         "output": "text",
+        "log": "text",
         "boards": "swarm",
         "color": "auto",
     }

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from mesh import settings
+from mesh.events import NotePosted
+from mesh.jetstream import connect
+from mesh.jetstream.server_state import StreamSize, stream_sizes
+from mesh.server import EmbeddedServer
 from mesh.testing import BEGAN
+from mesh.wire import Post
 from mesh_cli.exit import ExitCode
 from mesh_cli.setup import checks, doctor
 from mesh_cli.setup.checks import Finding, Package
@@ -58,6 +63,7 @@ def test_a_log_is_looked_at_and_no_server_stays(alone: Path, mesh: Mesh) -> None
     code, rows = found(mesh)
     assert code == ExitCode.OK
     assert {rows[name]["state"] for name in ("home", "disk", "server", "log", "clock")} == {"ok"}
+    assert rows["growth"]["what"] == "the logs are less than an hour old: too young for a forecast"
     assert rows["log"]["what"].startswith("arena tiny: 1 entries")
     assert (rows["projector"]["state"], rows["projector"]["what"]) == ("warn", "no projector is running")
     again = mesh("doctor")
@@ -229,3 +235,47 @@ def test_keys_that_are_empty_or_of_no_use_are_warned_of() -> None:
     assert checks.judge_keys({"A_API_KEY": " "}, has_models=True).what == "empty: A_API_KEY"
     assert checks.judge_keys({"A_API_KEY": "x"}, has_models=False).state == "warn"
     assert checks.judge_keys({"A_API_KEY": "x", "B": "y"}, has_models=True).what == "set: A_API_KEY"
+
+
+HOUR = dt.timedelta(hours=1)
+
+
+def stream(size: int, age: dt.timedelta, last: dt.timedelta = dt.timedelta()) -> StreamSize:
+    return StreamSize("MESH_a", size, BEGAN - age, BEGAN - last)
+
+
+@pytest.mark.parametrize(
+    ("streams", "free", "state", "what"),
+    [
+        ([stream(10**9, 10 * 24 * HOUR)], 30 * 10**9, "ok", "grows by 100.0 MB a day: its disk is full in 300.0 days"),
+        ([stream(10**9, 24 * HOUR)] * 2, 10 * 10**9, "warn", "grows by 2,000.0 MB a day: its disk is full in 5.0 days"),
+        ([stream(10**9, HOUR)], 10 * 10**9, "fail", "grows by 24,000.0 MB a day: its disk is full in 0.4 days"),
+        ([stream(10**6, 24 * HOUR)], 10**12, "ok", "grows by 1.0 MB a day: the disk lasts for years"),
+        ([stream(10**9, 24 * HOUR)], None, "ok", "grows by 1,000.0 MB a day; its disk is on another machine"),
+        ([stream(10**9, HOUR / 2)], 10**9, "ok", "the logs are less than an hour old: too young for a forecast"),
+        ([stream(10**9, 48 * HOUR, 25 * HOUR)], 10**9, "ok", "the logs are not written to for a day"),
+        ([stream(10**9, 48 * HOUR, 25 * HOUR), stream(10**6, 24 * HOUR)], 10**7, "warn", "1.0 MB a day: its disk is"),
+    ],
+)
+def test_the_growth_of_the_logs_says_when_the_disk_is_full(
+    streams: list[StreamSize], free: int | None, state: str, what: str
+) -> None:
+    finding = checks.judge_growth(streams, BEGAN, free)
+    assert (finding.name, finding.state) == ("growth", state)
+    assert what in finding.what
+    assert bool(finding.cure) == (state != "ok")
+
+
+async def test_a_server_tells_how_large_and_how_old_its_streams_are(server: EmbeddedServer) -> None:
+    async with connect(server.url) as hub:
+        assert await stream_sizes(hub.link) == []
+        bus = await hub.arena("a", create=True)
+        await bus.post(Post.new("ann", NotePosted(channel="c", text="one")))
+        first = (await stream_sizes(hub.link))[0]
+        await bus.post(Post.new("ann", NotePosted(channel="c", text="two" * 1000)))
+        await bus.put("object", bytes(10_000))
+        objects, log = sorted(await stream_sizes(hub.link), key=lambda each: each.name)
+    assert (log.name, objects.name) == ("MESH_a", "MESHOBJ_a")
+    assert log.first == first.first <= first.last <= log.last
+    assert first.bytes + 3000 < log.bytes
+    assert objects.bytes > 10_000

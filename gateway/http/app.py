@@ -1,7 +1,9 @@
 """The gateway as one ASGI app: the routes, the prefix of a path, and what guards them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
+import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -11,12 +13,15 @@ from starlette.types import ASGIApp
 
 from gateway.http import mounts
 from gateway.http.additions import ADDITIONAL_ROUTES
-from gateway.http.entry import Entrance, Gateway, error_answer, json_answer, public
+from gateway.http.entry import Entrance, Gateway, error_answer, gateway_of, json_answer, public
 from gateway.http.guide import GUIDE_ROUTES
 from gateway.http.message_board import BOARD_ROUTES
 from gateway.http.register import REGISTER_ROUTES
-from mesh.errors import MeshError
+from mesh.errors import BusError, MeshError
 from mesh.web.access import Guard
+from mesh.web.health import health_answer
+
+_HEALTHY_WITHIN_S = 3.0
 
 
 def make_gateway_app(gateway: Gateway, *, hosts: Sequence[str], numbers: bool = False) -> ASGIApp:
@@ -29,6 +34,7 @@ def make_gateway_app(gateway: Gateway, *, hosts: Sequence[str], numbers: bool = 
     """
     routes: list[BaseRoute] = [
         public("/api/health", _health),
+        public("/healthz", _healthz),
         *REGISTER_ROUTES,
         *BOARD_ROUTES,
         *ADDITIONAL_ROUTES,
@@ -44,6 +50,14 @@ def make_gateway_app(gateway: Gateway, *, hosts: Sequence[str], numbers: bool = 
 
 async def _health(request: Request) -> Response:
     return json_answer({"status": "ok"})
+
+
+async def _healthz(request: Request) -> Response:
+    """Answer whether this gateway can work: `/api/health` says only that it runs."""
+    with anyio.move_on_after(_HEALTHY_WITHIN_S), suppress(BusError):
+        await gateway_of(request).arenas.names()
+        return health_answer("")
+    return health_answer("the server of the log does not answer")
 
 
 async def _error(request: Request, error: Exception) -> Response:

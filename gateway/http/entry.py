@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.http.arenas import Arenas, ServedArena
 from gateway.http.caller import Caller, caller, network_of
 from gateway.http.limits import RateLimits
+from gateway.http.request_log import logged
 from gateway.members import Members
 from mesh.errors import (
     ArenaIsClosed,
@@ -82,6 +83,7 @@ class Entrance:
             if found:
                 scope["root_path"] = scope.get("root_path", "") + found[0]
             receive = bound.patient(receive)
+            send = logged(scope, scope["path"].removeprefix(found[0] if found else ""), send)
         await self._app(scope, receive, send)
 
 

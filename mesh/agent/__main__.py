@@ -22,15 +22,19 @@ from mesh.agent.protocol import Agent, Checking, Context, role_of
 from mesh.agent.roles import SHORT_NAMES, find_role, make, make_command_runner
 from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
 from mesh.agent.text_reader import TextReader
+from mesh.arena_metrics import ArenaMetrics
 from mesh.bus import Objects
 from mesh.code import CodeStore
 from mesh.daemon import run_daemon
 from mesh.errors import BadInput, MeshError
+from mesh.follow import Follower
 from mesh.jetstream import connect
 from mesh.jetstream.address import parse_address
 from mesh.jetstream.member import member_of, name_of
+from mesh.log_lines import LOG_OPTION
 from mesh.memory import MemoryBus
 from mesh.server import find_url
+from mesh.show_metrics import METRICS_OPTION, showing_metrics
 from mesh.wire import check_token
 
 _NAMED = ("command", "model", "api_base", "budget_usd", "budget_tokens", "budget_calls")
@@ -102,14 +106,25 @@ def main() -> int:
                 seats.append(Seat(agent_name, agent, getattr(agent, "model", options.get("model", ""))))
             print(f"{own}: works in arena {arena} on {parse_address(url)[1]}", file=sys.stderr)
             snapshot, shares = settings.snapshot_file(home, arena), settings.takes_boards()
-            why = await run_agents(bus, seats, code, snapshot=snapshot, shares=shares)
+
+            async def show(follower: Follower) -> None:
+                metrics = ArenaMetrics(hub, bus, lambda: follower.board)
+                async with showing_metrics(args.metrics, metrics.collect, metrics.trouble, say):
+                    await metrics.count()
+
+            why = await run_agents(
+                bus, seats, code, snapshot=snapshot, shares=shares, beside=show if args.metrics else None
+            )
             print(f"{own}: {why}", file=sys.stderr)
             if leaving := next((seat.leaving for seat in seats if seat.leaving), None):
                 raise leaving
             if failed := [seat for seat in seats if seat.failures >= MAX_FAILURES]:
                 raise MeshError(f"left after {MAX_FAILURES} failures in a row; the last was: {failed[0].last_failure}")
 
-    return run_daemon(agents, name=shown)
+    def say(words: str) -> None:
+        print(f"{shown}: {words}", file=sys.stderr)
+
+    return run_daemon(agents, name=shown, log_json=args.log_json)
 
 
 def item_reader(role: type[Agent], objects: Objects) -> ItemReader | None:
@@ -143,6 +158,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--nats", metavar="URL", help="NATS server (default: MESH_NATS, else that of `mesh up`)")
     parser.add_argument("--home", type=Path, help="folder of caches (default: the nearest .mesh)")
+    parser.add_argument("--metrics", default="", metavar="PORT|ADDRESS", help=METRICS_OPTION)
+    parser.add_argument("--log-json", action="store_true", help=LOG_OPTION)
     models = parser.add_argument_group(
         "roles that ask a model (researcher, critic, coder)", "the environment has the keys, such as OPENAI_API_KEY"
     )

@@ -13,10 +13,11 @@ import sys
 import traceback
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -109,6 +110,7 @@ async def run_agents(
     *,
     snapshot: Path | None = None,
     shares: bool = False,
+    beside: Callable[[Follower], Coroutine[Any, Any, None]] | None = None,
     on_ready: Callable[[], None] | None = None,
     pause_s: float = 2.0,
 ) -> str:
@@ -120,6 +122,7 @@ async def run_agents(
         code: the arena's code store.
         snapshot: file of the board's snapshot; None keeps none.
         shares: start from a board that the swarm hands on, and hand on the snapshots.
+        beside: runs beside the agents until they end, with what keeps their board current.
         on_ready: called once, when all agents run.
         pause_s: seconds that an agent pauses after a failure; the pause doubles with each failure in a row.
 
@@ -141,6 +144,8 @@ async def run_agents(
         tasks.start_soon(follower.follow, on_entry)
         if shares and snapshot:
             tasks.start_soon(hand_on, bus, follower, snapshot)
+        if beside:
+            tasks.start_soon(beside, follower)
         try:
             async with anyio.create_task_group() as watched:
                 watched.start_soon(_cancel_at_end, follower, watched.cancel_scope)

@@ -27,6 +27,7 @@ from mesh.jetstream.direct import get_one, read_directly
 from mesh.jetstream.link import Link
 from mesh.jetstream.quick import RawMessage, take_quickly
 from mesh.jetstream.streams import stream_of
+from mesh.log_lines import log_fact
 from mesh.wire import Entry, Pattern, Post
 
 _GETS = 32
@@ -56,15 +57,19 @@ class StreamLog:
         self._link, self._stream = link, stream_of(arena)
 
     async def post(self, post: Post, *, over: int = 0) -> int:
-        return await self._settle(post, self._wire(post, over), None)
+        seq = await self._settle(post, self._wire(post, over), None)
+        log_fact(self.arena, post, seq)
+        return seq
 
     async def post_all(self, posts: Iterable[Post]) -> list[int | AlreadyPosted]:
         results: list[int | AlreadyPosted] = []
         flying: deque[tuple[Post, _Publish, asyncio.Future[Ack] | None]] = deque()
 
         async def land() -> None:
+            first, *_ = flying[0]
             try:
-                results.append(await self._settle(*flying.popleft()))
+                results.append(seq := await self._settle(*flying.popleft()))
+                log_fact(self.arena, first, seq)
             except AlreadyPosted as already:
                 results.append(already)
 

@@ -53,6 +53,12 @@ def serve(
     allow_private: Annotated[
         bool, Parameter(help="Let webhooks reach addresses that are not public, and http.", negative="")
     ] = False,
+    metrics: Annotated[
+        str, Parameter(help="Serve Prometheus metrics and health on this port, or HOST:PORT.", show_default=False)
+    ] = "",
+    log_json: Annotated[
+        bool, Parameter(help="Write JSON objects to standard error, one a line, also for each request.", negative="")
+    ] = False,
 ) -> int:
     """Serve the arenas as AgentHub does, until Ctrl-C, and print the address.
 
@@ -75,12 +81,15 @@ def serve(
             hosts=allow_host,
             hooks=hooks,
             allow_private=allow_private,
+            metrics=metrics,
             on_ready=lambda url: print(url, flush=True),
         )
 
     from mesh.daemon import while_parent_lives
+    from mesh.log_lines import log_lines
 
-    return run(partial(while_parent_lives, work), endless=True)
+    with log_lines("mesh", json=log_json):
+        return run(partial(while_parent_lives, work), endless=True)
 
 
 @gateway.command

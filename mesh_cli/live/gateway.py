@@ -4,7 +4,7 @@ import datetime as dt
 import re
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,14 @@ import anyio
 
 from mesh import settings
 from mesh.errors import BadInput, UnknownName
+from mesh.show_metrics import showing_metrics
 from mesh.wire import HUB_LOG
 from mesh_cli.connect import reach_hub
+from mesh_cli.live.gateway_metrics import GatewayMetrics, both
 from mesh_cli.render.columns import Column
 
 if TYPE_CHECKING:
+    from gateway.http.arenas import ServedArena
     from gateway.members import MemberIndex, Members
     from mesh.bus import Hub
     from mesh_cli.live.gateway_pages import GatewayPages
@@ -48,6 +51,7 @@ async def serve_here(
     hosts: Sequence[str] = (),
     hooks: Path | None = None,
     allow_private: bool = False,
+    metrics: str = "",
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the gateway, and where everybody may read the pages of its arenas, until cancelled.
@@ -63,6 +67,7 @@ async def serve_here(
         hosts: more host names that requests may name.
         hooks: file of webhooks, None for none.
         allow_private: whether webhooks may reach addresses that are not public, and those without TLS.
+        metrics: where to serve metrics, "" for nowhere.
         on_ready: called with the gateway's address when it answers.
 
     Raises:
@@ -104,6 +109,14 @@ async def serve_here(
             await pages.open_root(names[0])
         if free and not alone:
             print(f"mesh: everybody who can reach {url} may register, post and read (--open)", file=sys.stderr)
+        beside: Callable[[ServedArena], Coroutine[Any, Any, None]] | None = (
+            sends_to(found, settings.home() / "webhooks", _say, private=allow_private) if found else None
+        )
+        if metrics:
+            shown_of_all = GatewayMetrics(hub)
+            beside = both(beside, shown_of_all.beside)
+            showing = showing_metrics(metrics, shown_of_all.collect, shown_of_all.trouble, _say)
+            await stack.enter_async_context(showing)
         await serve_gateway(
             hub,
             listening,
@@ -116,7 +129,7 @@ async def serve_here(
             numbers=not alone,
             tls=tls,
             around=pages.around if pages else None,
-            beside=sends_to(found, settings.home() / "webhooks", _say, private=allow_private) if found else None,
+            beside=beside,
             on_ready=lambda: on_ready(url),
             on_end=pages.close if pages else None,
         )

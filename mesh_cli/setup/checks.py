@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from mesh.jetstream.server_state import StreamSize
 from mesh.own_packages import CURE, NAMES, Foreign
 
 _State = Literal["ok", "warn", "fail"]
@@ -15,6 +16,12 @@ MALICIOUS = {("litellm", "1.82.7"), ("litellm", "1.82.8")}
 
 FREE_FAIL_GB, FREE_WARN_GB = 0.5, 5.0
 """A store that cannot grow refuses every post; a trial writes up to a few gigabytes."""
+
+FULL_FAIL_DAYS, FULL_WARN_DAYS, FOREVER_DAYS = 1.0, 14.0, 3650.0
+"""Days until the disk is full, by the growth so far."""
+
+GROWS_WITHIN, YOUNGEST = dt.timedelta(days=1), dt.timedelta(hours=1)
+"""A log counts as growing if it was written to so lately, and says how fast if it is so old."""
 
 CLOCK_WARN_S = 2.0
 """Beyond it, times on the board and durations across machines mislead; the order of the log is the server's anyway."""
@@ -103,6 +110,33 @@ def judge_disk(where: str, free_bytes: int, store_bytes: int) -> Finding:
         cure = "free some disk space; without it every post is refused and trials fail"
         return Finding("disk", "fail" if free < FREE_FAIL_GB else "warn", what, cure)
     return Finding("disk", "ok", what)
+
+
+def judge_growth(streams: Sequence[StreamSize], now: dt.datetime, free_bytes: int | None) -> Finding:
+    """Judge how long the disk of the store lasts if the logs grow on as they did over their age.
+
+    Args:
+        streams: the streams of the server.
+        now: the server's time.
+        free_bytes: free bytes of the disk of the store; None where it is on another machine.
+    """
+    growing = [each for each in streams if now - each.last < GROWS_WITHIN]
+    old = [each for each in growing if now - each.first >= YOUNGEST]
+    if not old:
+        why = "less than an hour old: too young for a forecast" if growing else "not written to for a day"
+        return Finding("growth", "ok", f"the logs are {why}")
+    per_day = sum(each.bytes / ((now - each.first) / dt.timedelta(days=1)) for each in old)
+    what = f"the store grows by {per_day / 1e6:,.1f} MB a day"
+    if free_bytes is None:
+        return Finding("growth", "ok", f"{what}; its disk is on another machine")
+    days = free_bytes / max(per_day, 1.0)
+    if days >= FOREVER_DAYS:
+        return Finding("growth", "ok", f"{what}: the disk lasts for years")
+    what = f"{what}: its disk is full in {days:,.1f} days"
+    if days < FULL_WARN_DAYS:
+        cure = "free disk space, move the home to a larger disk, or `mesh compact`; a full disk refuses every post"
+        return Finding("growth", "fail" if days < FULL_FAIL_DAYS else "warn", what, cure)
+    return Finding("growth", "ok", what)
 
 
 def judge_clock(server: dt.datetime, before: dt.datetime, after: dt.datetime) -> Finding:

@@ -21,9 +21,11 @@ from packaging.requirements import Requirement
 
 import mesh
 from mesh import settings
-from mesh.errors import BadInput, BusUnavailable, MeshError
+from mesh.disk import free_bytes
+from mesh.errors import BadInput, BusRefused, BusUnavailable, MeshError
 from mesh.jetstream import JetStreamHub
 from mesh.jetstream.link import OLDEST_SERVER
+from mesh.jetstream.server_state import stream_sizes
 from mesh.own_packages import foreign_packages
 from mesh.server import find_binary
 from mesh.sql_protocol import Query
@@ -194,6 +196,7 @@ async def _server(nats: str | None) -> list[Finding]:
             numbers = f"{version.major}.{version.minor}.{version.patch}"
             found.append(Finding("server", "ok", f"{hub.link.url} answers in {took_ms:.1f} ms, version {numbers}"))
             found += await _logs(hub, arenas)
+            found += await _growth(hub, is_here=not settings.value("nats", nats))
     except BusUnavailable as error:
         if settings.value("nats", nats) or (settings.server_dir(settings.home()) / "store").exists():
             cure = "check that the server runs and that its address is right (mesh config show)"
@@ -221,6 +224,22 @@ async def _logs(hub: JetStreamHub, arenas: list[str]) -> list[Finding]:
     if clock:
         found.append(clock)
     return [*found, await _projector(hub, heads)] if heads else found
+
+
+async def _growth(hub: JetStreamHub, *, is_here: bool) -> list[Finding]:
+    """Forecast when the disk of the store is full; nothing where the server tells its streams to its operator alone.
+
+    Args:
+        hub: the server.
+        is_here: whether it is the one of this home.
+    """
+    store = settings.server_dir(settings.home()) / "store"
+    try:
+        streams = await stream_sizes(hub.link)
+    except BusRefused:
+        return []
+    free = free_bytes(store) if is_here else None
+    return [checks.judge_growth(streams, dt.datetime.now(dt.UTC), free)] if streams else []
 
 
 async def _projector(hub: JetStreamHub, heads: dict[str, int]) -> Finding:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import anyio
 import anyio.abc
@@ -35,11 +35,13 @@ class Hub(NamedTuple):
 
 
 @asynccontextmanager
-async def gateway(home: Path, nats: str, *words: str, listen: str = "127.0.0.1:0") -> AsyncIterator[Hub]:
+async def gateway(
+    home: Path, nats: str, *words: str, listen: str = "127.0.0.1:0", stderr: IO[Any] = sys.stderr
+) -> AsyncIterator[Hub]:
     """Run `mesh gateway` until the block ends."""
     command = [sys.executable, "-m", "mesh_cli", "gateway", "--listen", listen, "--nats", nats, *words]
     env = {**os.environ, "MESH_HOME": str(home)}
-    async with await anyio.open_process(command, env=env, stderr=sys.stderr) as process:
+    async with await anyio.open_process(command, env=env, stderr=stderr) as process:
         try:
             assert process.stdout
             with anyio.fail_after(90):
