@@ -8,7 +8,7 @@ import msgspec
 from mesh.errors import BusRefused
 from mesh.events import LANES
 from mesh.jetstream.link import Link
-from mesh.jetstream.log import stream_of
+from mesh.jetstream.streams import stream_of
 
 WORK_QUEUE = "workers"
 """The queue whose members are the workers; its consumers are named after it and the lane."""
