@@ -12,7 +12,6 @@ from pathlib import Path
 import anyio
 
 from gpu_worker.doctor import examine_worker
-from gpu_worker.member import check_price
 from gpu_worker.sandbox_choice import check_wish
 from gpu_worker.supervisor import cgroup
 from gpu_worker.worker import run_worker
@@ -20,6 +19,7 @@ from mesh import settings
 from mesh.daemon import run_daemon
 from mesh.jetstream import connect
 from mesh.jetstream.address import parse_address
+from mesh.machine_price import price_words
 from mesh.server import find_url
 from mesh.wire import check_token
 
@@ -43,7 +43,7 @@ def main() -> int:
     async def work() -> None:
         cgroup.prepare()
         wish = check_wish(weak=args.allow_weak_sandbox, none=args.no_sandbox)
-        price = check_price(args.price_per_hour)
+        price = price_words(args.price_per_hour, args.provider, args.instance, spot=getattr(args, "spot", False))
         home = (args.home or settings.home()).resolve()
         url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
         async with connect(url, name=check_token("name", args.name), outage_s=600, credentials=credentials) as hub:
@@ -57,7 +57,7 @@ def main() -> int:
                 slots_per_gpu=args.slots_per_gpu,
                 device=args.device,
                 sandbox=wish,
-                price_per_hour_usd=price,
+                price=price,
                 draining=draining,
             )
             print(f"{args.name}: {why}", file=sys.stderr)
@@ -87,9 +87,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--name", default=name, help="Use this name on the board (default: worker- and four digits).")
     made.add_argument(
         "--price-per-hour",
+        "--price",
         type=float,
         metavar="USD",
-        help="What this machine costs, in dollars per hour; every run then carries its cost (default: unknown).",
+        help="What this machine costs, in dollars per hour, 0 for your own; every run then carries its cost "
+        "(default: unknown).",
+    )
+    made.add_argument(
+        "--provider", default="", metavar="NAME", help="Who rents this machine out; with --instance the price is known."
+    )
+    made.add_argument(
+        "--instance", default="", metavar="NAME", help="The provider's name for this machine, as `mesh prices` has it."
     )
     made.add_argument("--nats", metavar="URL", help="Connect to this server (default: MESH_NATS, else `mesh up`'s).")
     made.add_argument("--home", type=Path, help="Keep caches and runs in this folder (default: the nearest .mesh).")

@@ -19,7 +19,7 @@ from gpu_worker.cleanup import clear_leftovers
 from gpu_worker.folders import enterable_folders
 from gpu_worker.lease import Tally
 from gpu_worker.machine import Machine, survey
-from gpu_worker.member import Membership, check_price
+from gpu_worker.member import Membership
 from gpu_worker.prefetch import Prefetch
 from gpu_worker.sandbox.tiers import Tier
 from gpu_worker.sandbox_choice import Wish, choose_tier, starts_cuda
@@ -27,9 +27,11 @@ from gpu_worker.silent import report_silent
 from gpu_worker.slot_loop import SlotLoop
 from mesh import settings
 from mesh.bus import ArenaBus
-from mesh.errors import BusError
+from mesh.errors import BadInput, BusError
 from mesh.events import WorkerLeft
 from mesh.file_trees import delete
+from mesh.machine_price import UNKNOWN_PRICE, MachinePrice, from_table
+from mesh.money import GHOSTS_S, why_unpaid
 from mesh.roll_call import answer_roll_call
 
 
@@ -42,7 +44,7 @@ async def run_worker(
     device: str = "auto",
     home: Path,
     sandbox: Wish = "auto",
-    price_per_hour_usd: float | None = None,
+    price: MachinePrice = UNKNOWN_PRICE,
     draining: anyio.Event | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> str:
@@ -56,23 +58,25 @@ async def run_worker(
         device: `auto`, `cpu` or `cuda`.
         home: folder of caches and runs.
         sandbox: whether a weaker sandbox, or none, may be used where no strong one holds.
-        price_per_hour_usd: what the machine costs; runs then carry their cost in dollars.
+        price: what the machine costs; where that is known, runs carry their cost in dollars.
         draining: once set, the worker ends when the runs that it has begun are finished.
         on_ready: called once it has joined.
 
     Raises:
-        BadInput: the device, the number of slots, the price or the source of the task's environment is not valid.
+        BadInput: the device, the number of slots, the price or the source of the task's environment is not valid, or
+            the price is not known in an arena with a budget of dollars.
         BusError: the log cannot be reached, or refuses us.
         HostTrouble: no sandbox that is allowed here, or strong enough for the arena, holds on this machine.
     """
-    price = check_price(price_per_hour_usd)
     machine = await anyio.to_thread.run_sync(survey, device, slots, slots_per_gpu)
+    gpus = len({slot.cuda_index for slot in machine.slots})
+    price = from_table(price, home, device=machine.device, memory_mb=machine.memory_mb, gpus=gpus)
     cuda = await anyio.to_thread.run_sync(starts_cuda, machine)
     tier, _ = await choose_tier(sandbox, settings.runs_dir(home), cuda=cuda)
     draining = draining or anyio.Event()
     with enterable_folders():
         while True:
-            worker = Worker(bus, name, home, machine, tier, draining, price_per_hour_usd=price)
+            worker = Worker(bus, name, home, machine, tier, draining, price=price)
             why = await worker.live(on_ready)
             if not worker.counted_as_gone or draining.is_set():
                 return why
@@ -93,12 +97,12 @@ class Worker:
         tier: Tier,
         draining: anyio.Event,
         *,
-        price_per_hour_usd: float | None = None,
+        price: MachinePrice = UNKNOWN_PRICE,
     ) -> None:
         self.boot = uuid.uuid4().hex
-        self.counted_as_gone = False
+        self.counted_as_gone, self.unpaid = False, ""
         self._asked_to_drain, leaving = draining, anyio.Event()
-        self._member = Membership(bus, self.boot, name, home, machine, tier, leaving, price_per_hour_usd)
+        self._member = Membership(bus, self.boot, name, home, machine, tier, leaving, price)
         self._prefetch = Prefetch(bus, home, lambda: self._member.board)
 
     async def live(self, on_ready: Callable[[], None] | None = None) -> str:
@@ -107,6 +111,8 @@ class Worker:
         await member.follower.catch_up()
         if member.board.closed:
             return member.why_over()
+        if unpaid := self._unpaid():
+            raise BadInput(unpaid)
         await member.find_environment()
         if unfit := member.unfit():
             raise member.trouble(unfit)
@@ -122,6 +128,7 @@ class Worker:
                 following.start_soon(report_silent, member)
                 following.start_soon(self._drain_when_asked)
                 following.start_soon(self._drain_when_counted_as_gone)
+                following.start_soon(self._drain_when_unpaid)
                 async with anyio.create_task_group() as tasks:
                     for slot in member.machine.slots:
                         tasks.start_soon(SlotLoop(member, self._prefetch, tally, slot, self.nvml).serve)
@@ -131,7 +138,7 @@ class Worker:
                 await member.post(WorkerLeft(boot=self.boot, reason=self._reason()))
             member.close()
             delete(member.runs_folder)
-        return member.why_over()
+        return self.unpaid or member.why_over()
 
     async def _drain_when_asked(self) -> None:
         await self._asked_to_drain.wait()
@@ -141,6 +148,23 @@ class Worker:
         await self._member.follower.until(lambda board: self.boot in board.workers and board.workers[self.boot].left)
         self.counted_as_gone = True
         self._member.draining.set()
+
+    async def _drain_when_unpaid(self) -> None:
+        """Drain where the budget does not pay for this worker, which is handed nothing.
+
+        It may have to wait until somebody finds out that another worker, which still counts, was killed.
+        """
+        member = self._member
+        while not self.unpaid:
+            await member.follower.until(lambda board: self.boot in board.workers and bool(self._unpaid()))
+            with anyio.move_on_after(0 if member.price.per_hour_usd is None else GHOSTS_S):
+                await member.follower.until(lambda board: not self._unpaid())
+            self.unpaid = self._unpaid()
+        member.draining.set()
+
+    def _unpaid(self) -> str:
+        member = self._member
+        return why_unpaid(member.board, member.name, self.boot, member.price.per_hour_usd)
 
     def _reason(self) -> str:
         if self._member.board.closed:

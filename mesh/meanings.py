@@ -65,8 +65,12 @@ FIELDS: dict[str, dict[str, str]] = {
     "WorkerJoined": {
         "slots": "How many runs it takes at a time.",
         "memory_mb": "Memory of the device, in MB; 0 is unknown.",
-        "price_per_hour_usd": "Price of the machine in dollars per hour; null is unknown.",
+        "price_per_hour_usd": "Price of the whole machine in dollars per hour; null is unknown, 0 is a statement.",
         "environment": "Hash of its Python packages and of its hardware.",
+        "provider": "Who rents the machine out; empty if not known.",
+        "instance": "The provider's name for such a machine; empty if not known.",
+        "spot": "Whether the provider may take it back at any time.",
+        "price_source": "Where the price is from: `said`, or the table of prices with its date; empty without a price.",
     },
     "WorkerLeft": {
         "reason": "Why it ended; `drained` if it finished its runs first.",
@@ -170,7 +174,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "n": "Number of the grant, from 1.",
         "gpu_seconds": "More GPU seconds; null sets no limit.",
         "tokens": "More tokens of models; null sets no limit.",
-        "usd": "More dollars; null sets no limit.",
+        "usd": "More dollars: the sum of all grants is the limit of models, judges and workers; null says nothing of dollars.",
     },
     "Origin": {
         "how": "`baseline` (the unchanged artifact), `sampler`, `model` or `human`.",
