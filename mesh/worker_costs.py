@@ -7,7 +7,8 @@ nothing. So is one that joined when the budget could not pay for one more run wi
 """
 
 import datetime as dt
-from typing import Protocol
+from collections.abc import Collection
+from typing import Protocol, Self
 
 import msgspec
 
@@ -61,10 +62,11 @@ class WorkerCosts(msgspec.Struct):
     """What workers cost, and what the arena may spend.
 
     `limit_usd` is what was granted in all, None without a budget; it began with what was spent before the first grant.
-    `unpriced` counts the lives that had no price, ended ones too. `ended_usd` is the cost of the lives that have ended, `lives` are the others by boot id and `boots` the boot ids by
-    name. `under_way` has the runs that a worker began last, each with that life and when it must have ended.
-    `cheapest_per_hour_usd` is the lowest price that a paid life had, `overhead_s` the sum over `overheads` runs of what
-    they took beside trial and scoring. `changed` is when a worker or agent joined last, or dollars were granted.
+    `unpriced` counts the lives that had no price, ended ones too. `ended_usd` is the cost of the lives that have ended,
+    `lives` are the others by boot id, and `boots` their boot ids by name. `under_way` has the runs that workers have
+    begun, each with that life, when it began, and when it must have ended. `cheapest_per_hour_usd` is the lowest price
+    that a paid life had, `overhead_s` the sum over `overheads` runs of what they took beside trial and scoring.
+    `changed` is when a worker or agent joined last, or dollars were granted.
     """
 
     limit_usd: float | None = None
@@ -114,6 +116,18 @@ class WorkerCosts(msgspec.Struct):
                 self.changed = at
             case e.BudgetGranted():
                 self._grant(board, at, event)
+
+    def without_silent(self, answering: Collection[str]) -> Self:
+        """Return these costs as if the lives that do not answer a roll call had ended at their last signs of life.
+
+        Args:
+            answering: Boot ids of those that answer.
+        """
+        found = msgspec.structs.replace(self, lives=dict(self.lives), boots=dict(self.boots))
+        for boot, life in self.lives.items():
+            if boot not in answering:
+                found._end(boot, life.last)
+        return found
 
     def spent_usd(self, board: Spending, now: dt.datetime) -> float:
         """Return what the arena has spent up to `now`, as far as prices are known."""
@@ -173,7 +187,8 @@ class WorkerCosts(msgspec.Struct):
     def _note_price(self, life: PaidLife) -> None:
         price = life.price_per_hour_usd
         if life.is_paid and price is not None:
-            self.cheapest_per_hour_usd = min(price, self.cheapest_per_hour_usd or price)
+            known = self.cheapest_per_hour_usd
+            self.cheapest_per_hour_usd = price if known is None else min(price, known)
 
     def _end(self, boot: str, at: dt.datetime) -> None:
         life = self.lives.pop(boot)

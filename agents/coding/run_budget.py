@@ -14,6 +14,7 @@ from mesh.atomic_write import atomic_write
 from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import Cost
+from mesh.money import why_no_call
 
 
 class RunBudget:

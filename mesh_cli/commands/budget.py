@@ -22,11 +22,11 @@ def show_budget(*, arena: ArenaOption = None, nats: Nats = None, json: Json = Fa
     async def work() -> None:
         import datetime as dt
 
-        from mesh_cli.connect import opened_board_of, reach
-        from mesh_cli.live.spending import budget_figures, budget_lines
+        from mesh_cli.connect import reach
+        from mesh_cli.live.spending import budget_figures, budget_lines, followed
 
         async with reach(arena, nats) as bus:
-            board = await opened_board_of(bus)
+            _, board = await followed(bus)
         now = board.time if board.closed else dt.datetime.now(dt.UTC)
         if json:
             print_json(budget_figures(board, now))
@@ -53,21 +53,18 @@ def grant(
     async def work() -> None:
         import datetime as dt
 
-        from mesh.errors import BadInput
         from mesh.grants import grant as grant_more
-        from mesh.money import budget_words, cost_line, unpriced_workers
+        from mesh.money import cost_line, limit_usd, spent_usd, unpriced_workers
         from mesh_cli.connect import reach
-        from mesh_cli.live.spending import ask_to_spend, follower_at
+        from mesh_cli.live.spending import ask_to_spend, followed
 
         async with reach(arena, nats) as bus:
-            follower = await follower_at(bus)
-            board = follower.board
-            if board.opened is None:
-                raise BadInput(f"arena {bus.arena} was never opened; mesh open FOLDER opens it")
+            follower, board = await followed(bus)
             now = board.time if board.closed else dt.datetime.now(dt.UTC)
             await ask_to_spend(f"${usd:,.2f} more for arena {bus.arena}: {cost_line(board, now)}", yes=yes)
             await grant_more(bus, follower, usd, author=name)
-            print(f"arena {bus.arena}: spent {budget_words(board, now)}")
+            limit = limit_usd(follower.board) or 0.0
+            print(f"arena {bus.arena} may spend ${limit:,.2f}, and has spent ${spent_usd(board, now):,.2f}")
             for worker in unpriced_workers(board) if not board.closed else ():
                 print(f"worker {worker} has no price, so it gets no more runs: start it with --price-per-hour USD")
             if board.closed:

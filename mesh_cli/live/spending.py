@@ -23,6 +23,7 @@ from mesh.money import (
     unpriced_workers,
     why_unpaid,
 )
+from mesh.roll_call import roll_call
 
 
 def priced_machine(price: MachinePrice, home: Path, device: str, slots: int | None) -> tuple[MachinePrice, int]:
@@ -87,11 +88,19 @@ async def ask_to_spend(line: str, *, yes: bool) -> None:
         raise BadInput("not agreed to: nothing was started or granted")
 
 
-async def follower_at(bus: ArenaBus) -> Follower:
-    """Return a follower whose board is that of now."""
+async def followed(bus: ArenaBus) -> tuple[Follower, Board]:
+    """Return a follower of the log as of now, and its board to look at: there, who does not answer costs no more.
+
+    Raises:
+        BadInput: The arena was never opened.
+    """
     follower = follower_of(bus)
     await follower.catch_up()
-    return follower
+    board = follower.board
+    if board.opened is None:
+        raise BadInput(f"arena {bus.arena} was never opened; mesh open FOLDER opens it")
+    answering = await roll_call(bus, [*board.worker_costs.lives])
+    return follower, msgspec.structs.replace(board, worker_costs=board.worker_costs.without_silent(answering))
 
 
 class BudgetFigures(msgspec.Struct, frozen=True):
