@@ -19,9 +19,10 @@ from mesh.fleet import is_awaited
 from mesh.worker_costs import SPARE_S
 
 GHOSTS_S = 75.0
-"""Seconds after a worker or agent joined, or dollars were granted, in which no arena is closed for its budget.
+"""Seconds after a silence of the log in which no arena is closed for its budget.
 
-A worker that was killed costs as if it were there until somebody finds it silent, which takes up to a minute.
+A worker that was killed costs as if it were there until somebody finds it silent, which takes up to a minute. Where a
+whole swarm was down, that may be the time since yesterday.
 """
 
 
@@ -156,7 +157,7 @@ def is_used_up(board: Board, now: dt.datetime) -> bool:
     Workers that cost nothing go on when the money is gone. Without any worker, the cheapest that there was counts.
     """
     costs = board.worker_costs
-    if costs.limit_usd is None or (costs.changed and (now - costs.changed).total_seconds() < GHOSTS_S):
+    if costs.limit_usd is None or (costs.woken and (now - costs.woken).total_seconds() < GHOSTS_S):
         return False
     if any(now <= until + dt.timedelta(seconds=GHOSTS_S) for _, _, until in costs.under_way.values()):
         return False

@@ -17,8 +17,11 @@ from mesh.records import JudgeTotal
 from mesh.spec import ArenaSpec
 
 SPARE_S = 120.0
-"""Seconds of the fleet that a budget keeps for what no run is charged with: the end of the arena, and `GHOSTS_S`."""
+"""Seconds of the fleet that a budget keeps for what no run is charged with: the end of the arena, and the wait before it."""
 
+
+SILENCE_S = 300.0
+"""Seconds without a fact after which a swarm may have been down, and workers that still count may be dead."""
 
 WAITS = 5
 """How many times its CPU seconds a score program may take in wall seconds, with `WAITS_S`: for what only waits."""
@@ -66,7 +69,7 @@ class WorkerCosts(msgspec.Struct):
     `lives` are the others by boot id, and `boots` their boot ids by name. `under_way` has the runs that workers have
     begun, each with that life, when it began, and when it must have ended. `cheapest_per_hour_usd` is the lowest price
     that a paid life had, `overhead_s` the sum over `overheads` runs of what they took beside trial and scoring.
-    `changed` is when a worker or agent joined last, or dollars were granted.
+    `last` is the time of the last fact, and `woken` that of the last one after a silence of more than `SILENCE_S`.
     """
 
     limit_usd: float | None = None
@@ -79,7 +82,8 @@ class WorkerCosts(msgspec.Struct):
     cheapest_per_hour_usd: float | None = None
     overhead_s: float = 0.0
     overheads: int = 0
-    changed: dt.datetime | None = None
+    last: dt.datetime | None = None
+    woken: dt.datetime | None = None
 
     def take(self, board: Spending, at: dt.datetime, author: str, event: e.AnyEvent) -> None:
         """Take the next fact that counts; `board` has it already.
@@ -90,6 +94,9 @@ class WorkerCosts(msgspec.Struct):
             author: Who posted the fact.
             event: The fact.
         """
+        if self.last is None or (at - self.last).total_seconds() > SILENCE_S:
+            self.woken = at
+        self.last = at
         match event:
             case e.RunStarted():
                 if (begun := self.under_way.get(event.run)) and (before := self.lives.get(begun[0])):
@@ -112,8 +119,6 @@ class WorkerCosts(msgspec.Struct):
                 if life := self.lives.get(event.boot):
                     self._end(event.boot, life.last if event.silent else at)
                     self._pay_more(board, at)
-            case e.AgentJoined():
-                self.changed = at
             case e.BudgetGranted():
                 self._grant(board, at, event)
 
@@ -173,7 +178,7 @@ class WorkerCosts(msgspec.Struct):
             self._end(earlier, before.last)
         price = event.price_per_hour_usd
         life = PaidLife(author, at, at, event.worker_class, event.slots, price, is_paid=False)
-        self.lives[event.boot], self.boots[author], self.changed = life, event.boot, at
+        self.lives[event.boot], self.boots[author] = life, event.boot
         life.is_paid, self.unpriced = self._may_pay(board, at, life), self.unpriced + (price is None)
         self._note_price(life)
 
@@ -203,7 +208,7 @@ class WorkerCosts(msgspec.Struct):
         if event.usd is None:
             return
         before = self.spent_usd(board, at) if self.limit_usd is None else self.limit_usd
-        self.limit_usd, self.changed = before + event.usd, at
+        self.limit_usd = before + event.usd
         self._pay_more(board, at)
 
     def _pay_more(self, board: Spending, at: dt.datetime) -> None:

@@ -273,7 +273,7 @@ def test_an_arena_closes_for_its_budget_after_its_open_runs_and_not_before_the_d
     assert not is_used_up(log.board, later)  # a run is under way
     log.finish(request.run, 1.0)
     soon = log.board.time + dt.timedelta(seconds=1)
-    assert not is_used_up(log.board, soon)  # a worker that has just joined may replace one that was killed
+    assert not is_used_up(log.board, soon)  # the log has just begun, or gone on: workers that count may be dead
     assert is_used_up(log.board, later)
     [closed] = decide(log.board, later)
     assert isinstance(closed, e.ArenaClosed)

@@ -12,6 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from analytics.projection import Projection
+from analytics.report.queries import report_data
+from analytics.report.sections.cost import gain_for
 from analytics.sql_server import SqlServer
 from mesh import events as e
 from mesh import wire
@@ -107,30 +109,53 @@ async def test_the_time_of_a_worker_is_divided_into_runs_lost_attempts_and_idlen
     assert others == [[None, 2, 1, None, 1, None]]
 
 
+THOUGHT = e.Cost(usd=0.5, tokens_in=1, tokens_out=1)
+GAINED: list[Timed] = [
+    # a worker of a cent per second, which is never idle, and a model: the loss goes from 3 to 2
+    (0, "op", opened()),
+    (0, "gpu", joined("b1", 36.0)),
+    (0, "ann", proposal(T0, how="baseline")),
+    (0, "cur", request("r0", T0)),
+    (0, "gpu", e.RunStarted(run="r0", attempt=1, worker="b1")),
+    (50, "gpu", replace(ended("r0", "b1", 50.0, 0.5, 3.0), proposal=T0, trial_s=50.0)),
+    (50, "cur", promote(T0, "", 1)),
+    (50, "rex", replace(proposal(T2, T0, how="model"), cost=THOUGHT)),
+    (50, "cur", request("r2", T2)),
+    (50, "gpu", e.RunStarted(run="r2", attempt=1, worker="b1")),
+    (100, "gpu", replace(ended("r2", "b1", 50.0, 0.5, 2.0), proposal=T2, trial_s=50.0)),
+    (100, "cur", promote(T2, T0, 2)),
+    (100, "gpu", e.WorkerLeft(boot="b1")),
+]
+
+
 async def test_promotions_and_the_frontier_have_their_dollars(tmp_path: Path) -> None:
-    thought = e.Cost(usd=0.5, tokens_in=1, tokens_out=1)
-    log = log_of(
-        [
-            (0, "op", opened()),
-            (0, "gpu", joined("b1", 36.0)),
-            (0, "ann", proposal(T0, how="baseline")),
-            (0, "cur", request("r0", T0)),
-            (0, "gpu", e.RunStarted(run="r0", attempt=1, worker="b1")),
-            (50, "gpu", replace(ended("r0", "b1", 50.0, 0.5, 3.0), proposal=T0)),
-            (50, "cur", promote(T0, "", 1)),
-            (50, "rex", replace(proposal(T2, T0, how="model"), cost=thought)),
-            (50, "cur", request("r2", T2)),
-            (50, "gpu", e.RunStarted(run="r2", attempt=1, worker="b1")),
-            (100, "gpu", replace(ended("r2", "b1", 50.0, 0.5, 2.0), proposal=T2)),
-            (100, "cur", promote(T2, T0, 2)),
-            (100, "gpu", e.WorkerLeft(boot="b1")),
-        ]
-    )
     statements = ("SELECT best, gain, usd FROM frontier", "SELECT promoted, usd, usd_per_promotion FROM economics")
-    frontier, [[promoted, usd, each]] = await asked(tmp_path / "a.duckdb", log, *statements)
+    frontier, [[promoted, usd, each]] = await asked(tmp_path / "a.duckdb", log_of(GAINED), *statements)
     assert frontier[0][2] == pytest.approx(0.5)
     assert frontier[1] == [2.0, 1.0, pytest.approx(1.5)]
     assert (promoted, usd, each) == (1, pytest.approx(1.0), pytest.approx(1.0))
+
+
+@pytest.mark.parametrize(
+    ("price", "words"),
+    [
+        (36.0, "0.667 per dollar"),
+        (None, "per dollar not known, because 3 prices are not"),
+    ],
+)
+async def test_the_report_says_what_the_gain_cost(price: float | None, words: str, tmp_path: Path) -> None:
+    facts = [(at, who, replace(fact, price_per_hour_usd=price) if isinstance(fact, e.WorkerJoined) else fact) for at, who, fact in GAINED]
+    if price is None:
+        facts = [(at, who, replace(fact, cost=None) if isinstance(fact, e.RunFinished) else fact) for at, who, fact in facts]
+    path = tmp_path / "a.duckdb"
+    await asked(path, log_of(facts))
+    projection = Projection.open(path)
+    try:
+        queries = SqlServer(projection)
+        data = await report_data(lambda sql: rows(queries, sql), "a")
+    finally:
+        projection.close()
+    assert gain_for(data) == f"The gain of 1.0 over the baseline is 36 per hour, 36 per GPU-hour, {words}."
 
 
 def random_history(seed: int) -> list[Timed]:
