@@ -28,7 +28,7 @@ from gpu_worker.slot_loop import SlotLoop
 from mesh import settings
 from mesh.bus import ArenaBus
 from mesh.errors import BadInput, BusError
-from mesh.events import WorkerLeft
+from mesh.events import NotePosted, WorkerLeft
 from mesh.file_trees import delete
 from mesh.machine_price import UNKNOWN_PRICE, MachinePrice, from_table
 from mesh.money import GHOSTS_S, why_unpaid
@@ -128,7 +128,7 @@ class Worker:
                 following.start_soon(report_silent, member)
                 following.start_soon(self._drain_when_asked)
                 following.start_soon(self._drain_when_counted_as_gone)
-                following.start_soon(self._drain_when_unpaid)
+                following.start_soon(self._watch_money)
                 async with anyio.create_task_group() as tasks:
                     for slot in member.machine.slots:
                         tasks.start_soon(SlotLoop(member, self._prefetch, tally, slot, self.nvml).serve)
@@ -149,15 +149,18 @@ class Worker:
         self.counted_as_gone = True
         self._member.draining.set()
 
-    async def _drain_when_unpaid(self) -> None:
-        """Drain where the budget does not pay for this worker, which is handed nothing.
+    async def _watch_money(self) -> None:
+        """Drain where the budget does not pay for this worker; one without a price stays, and says why it takes no runs.
 
-        It may have to wait until somebody finds out that another worker, which still counts, was killed.
+        Before it drains, it waits until somebody may have found out that a worker which still counts was killed.
         """
         member = self._member
         while not self.unpaid:
             await member.follower.until(lambda board: self.boot in board.workers and bool(self._unpaid()))
-            with anyio.move_on_after(0 if member.price.per_hour_usd is None else GHOSTS_S):
+            if member.price.per_hour_usd is None:
+                await member.post(NotePosted(channel="ops", text=f"takes no more runs: {self._unpaid()}"))
+                return
+            with anyio.move_on_after(GHOSTS_S):
                 await member.follower.until(lambda board: not self._unpaid())
             self.unpaid = self._unpaid()
         member.draining.set()
