@@ -150,7 +150,7 @@ class Worker:
         self._member.draining.set()
 
     async def _watch_money(self) -> None:
-        """Drain where the budget does not pay for this worker; one without a price stays, and says why it takes no runs.
+        """Drain where the budget does not pay for this worker; one without a price stays, and says why it is idle.
 
         Before it drains, it waits until somebody may have found out that a worker which still counts was killed.
         """

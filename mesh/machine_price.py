@@ -7,7 +7,6 @@ import msgspec
 
 from mesh.errors import BadInput
 
-
 SAID = "said"
 """Source of a price that somebody has typed."""
 
@@ -32,6 +31,7 @@ class MachinePrice(msgspec.Struct, frozen=True):
 
 
 UNKNOWN_PRICE = MachinePrice()
+
 
 def price_words(
     per_hour_usd: float | None = None, provider: str = "", instance: str = "", *, spot: bool = False

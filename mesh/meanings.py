@@ -174,7 +174,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "n": "Number of the grant, from 1.",
         "gpu_seconds": "More GPU seconds; null sets no limit.",
         "tokens": "More tokens of models; null sets no limit.",
-        "usd": "More dollars: the sum of all grants is the limit of models, judges and workers; null says nothing of dollars.",
+        "usd": "More dollars, for models, judges and workers: all grants together are the limit. Null says nothing of "
+        "dollars.",
     },
     "Origin": {
         "how": "`baseline` (the unchanged artifact), `sampler`, `model` or `human`.",

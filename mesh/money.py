@@ -32,7 +32,7 @@ def limit_usd(board: Board) -> float | None:
 
 
 def spent_usd(board: Board, now: dt.datetime) -> float:
-    """Return what the arena has spent up to `now`: models, and the time of workers whose price is known, idle or not."""
+    """Return what the arena has spent up to `now`: models, and the time of workers with a price, idle or not."""
     return board.worker_costs.spent_usd(board, now)
 
 
@@ -135,7 +135,7 @@ class Reservation:
         more = self._open + Counter(request.worker_class for request in requests)
         waits_s = (self._rounds(more) - 1) * self._costs.longest_s(self._board.spec)
         asked = (more.total() - 1) * self._board.spec.judge.usd_per_run
-        per_s = self._costs.usd_per_s
+        per_s = self._costs.usd_per_s if self._slots else self._costs.least_per_s
         if not self._costs.pays(self._board, self._now, per_s, seconds=max(0.0, waits_s), asked_usd=max(0.0, asked)):
             return False
         self._open = more

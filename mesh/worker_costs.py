@@ -17,7 +17,7 @@ from mesh.records import JudgeTotal
 from mesh.spec import ArenaSpec
 
 SPARE_S = 120.0
-"""Seconds of the fleet that a budget keeps for what no run is charged with: the end of the arena, and the wait before it."""
+"""Seconds of the fleet that a budget keeps for the end of the arena, and for the wait before it."""
 
 
 SILENCE_S = 300.0
@@ -143,6 +143,13 @@ class WorkerCosts(msgspec.Struct):
     def usd_per_s(self) -> float:
         """What the arena pays for a second of all workers."""
         return sum(life.usd_per_s for life in self.lives.values())
+
+    @property
+    def least_per_s(self) -> float:
+        """What a second of the cheapest worker costs that the arena could pay for; 0 if none is known."""
+        prices = [life.price_per_hour_usd for life in self.lives.values() if life.price_per_hour_usd is not None]
+        known = [] if self.cheapest_per_hour_usd is None else [self.cheapest_per_hour_usd]
+        return min([*prices, *known], default=0.0) / 3600
 
     @property
     def mean_overhead_s(self) -> float:

@@ -1,4 +1,4 @@
-"""What workers cost, in SQL: of random histories the views say what a plain recomputation says, each time they are made."""
+"""What workers cost, in SQL: of random histories the views say what a plain recomputation says."""
 
 import datetime as dt
 import math
@@ -89,9 +89,10 @@ async def test_the_time_of_a_worker_is_divided_into_runs_lost_attempts_and_idlen
     statements = (
         "SELECT what, who, count, round(usd, 6), usd_unknown, seconds FROM cost WHERE what IN ('run', 'lost', 'idle')",
         "SELECT worker_class, provider, slots, price_per_hour_usd, price_unknown, trials, scored, median_run_s, "
-        "trials_per_hour, run_s, lost_s, idle_s, share_lost, share_idle, usd, usd_unknown, usd_per_trial, usd_per_scored, "
-        "usd_per_promotion FROM economics WHERE provider = 'runpod'",
-        "SELECT provider, workers, price_unknown, usd, usd_unknown, usd_per_trial FROM economics WHERE provider IS NULL",
+        "trials_per_hour, run_s, lost_s, idle_s, share_lost, share_idle, usd, usd_unknown, usd_per_trial, "
+        "usd_per_scored, usd_per_promotion FROM economics WHERE provider = 'runpod'",
+        "SELECT provider, workers, price_unknown, usd, usd_unknown, usd_per_trial FROM economics "
+        "WHERE provider IS NULL",
     )
     cost, [rented], others = await asked(tmp_path / "a.duckdb", log, *statements)
     assert cost == [
@@ -144,9 +145,14 @@ async def test_promotions_and_the_frontier_have_their_dollars(tmp_path: Path) ->
     ],
 )
 async def test_the_report_says_what_the_gain_cost(price: float | None, words: str, tmp_path: Path) -> None:
-    facts = [(at, who, replace(fact, price_per_hour_usd=price) if isinstance(fact, e.WorkerJoined) else fact) for at, who, fact in GAINED]
+    facts = [
+        (at, who, replace(fact, price_per_hour_usd=price) if isinstance(fact, e.WorkerJoined) else fact)
+        for at, who, fact in GAINED
+    ]
     if price is None:
-        facts = [(at, who, replace(fact, cost=None) if isinstance(fact, e.RunFinished) else fact) for at, who, fact in facts]
+        facts = [
+            (at, who, replace(fact, cost=None) if isinstance(fact, e.RunFinished) else fact) for at, who, fact in facts
+        ]
     path = tmp_path / "a.duckdb"
     await asked(path, log_of(facts))
     projection = Projection.open(path)
@@ -203,8 +209,8 @@ def random_history(seed: int) -> list[Timed]:
             name, slots, price, _ = lives[boot]
             slot_s = round(now - begun, 3)
             usd = None if price is None else price / slots * slot_s / 3600
-            outcome: float | e.Failed = rng.choice([1.0, 2.0, e.Failed(reason="crash", message="boom")])
-            facts.append((now, name, ended(run, boot, slot_s, usd, outcome)))
+            outcomes: list[float | e.Failed] = [1.0, 2.0, e.Failed(reason="crash", message="boom")]
+            facts.append((now, name, ended(run, boot, slot_s, usd, rng.choice(outcomes))))
     return facts
 
 
@@ -263,7 +269,8 @@ async def test_random_histories_cost_what_a_plain_recomputation_says(seed: int, 
     sql = (
         "SELECT what, boot, sum(seconds), sum(usd), count(*) - count(usd) FROM internal.slot_time GROUP BY ALL",
         "SELECT sum(run_s), sum(lost_s), sum(idle_s), sum(usd_unknown), sum(trials), sum(scored) FROM economics",
-        "SELECT what, sum(seconds), sum(usd), sum(usd_unknown) FROM cost WHERE what IN ('run', 'lost', 'idle') GROUP BY what",
+        "SELECT what, sum(seconds), sum(usd), sum(usd_unknown) FROM cost "
+        "WHERE what IN ('run', 'lost', 'idle') GROUP BY what",
     )
     found, [economics], costs = await asked(tmp_path / "a.duckdb", log, *sql)
     expected = recomputed(facts)
@@ -307,6 +314,12 @@ async def test_the_board_counts_the_same_dollars_as_the_views(seed: int, tmp_pat
 
 async def test_the_views_are_rebuilt_byte_for_byte(tmp_path: Path) -> None:
     log = log_of(random_history(9))
-    statements = ("FROM cost", "FROM economics", "FROM frontier", "FROM workers", "FROM internal.slot_time ORDER BY ALL")
+    statements = (
+        "FROM cost",
+        "FROM economics",
+        "FROM frontier",
+        "FROM workers",
+        "FROM internal.slot_time ORDER BY ALL",
+    )
     first = await asked(tmp_path / "one.duckdb", log, *statements)
     assert repr(await asked(tmp_path / "two.duckdb", log, *statements)) == repr(first)

@@ -114,7 +114,10 @@ def test_an_unpriced_worker_is_named_and_gets_no_more_once_there_is_a_budget(url
     ("words", "sentence"),
     [
         ((), "worker worker has no price, but arena tiny has a budget of $20.00: give --price-per-hour USD"),
-        (("--price", "100000"), "the budget of arena tiny pays for no further run (about $100,000.00/h; spent $0.00 of $20.00)"),
+        (
+            ("--price", "100000"),
+            "the budget of arena tiny pays for no further run (about $100,000.00/h; spent $0.00 of $20.00)",
+        ),
         (("--price", "2.69"), "this costs money, and nobody is at a terminal to agree: give --yes"),
         (("--instance", "secure"), "--instance secure needs --provider"),
     ],
@@ -128,7 +131,9 @@ def test_up_starts_no_worker_that_costs_what_nobody_agreed_to(
     assert sentence in done.err.splitlines()[-1]
 
 
-async def test_the_first_grant_is_the_budget_of_arena_toml_and_a_greater_one_grants_the_difference(tmp_path: Path) -> None:
+async def test_the_first_grant_is_the_budget_of_arena_toml_and_a_greater_one_grants_the_difference(
+    tmp_path: Path,
+) -> None:
     hub = MemoryHub()
 
     async def limit(usd: float) -> float | None:

@@ -61,7 +61,10 @@ async def test_with_a_budget_a_worker_needs_a_price(tmp_path: Path) -> None:
     arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
     await arena.open()
     await arena.post(BudgetGranted(n=1, usd=20.0))
-    with anyio.fail_after(60), pytest.raises(BadInput, match=r"worker w has no price, but arena a has a budget of \$20.00"):
+    with (
+        anyio.fail_after(60),
+        pytest.raises(BadInput, match=r"worker w has no price, but arena a has a budget of \$20.00"),
+    ):
         await run_worker(arena.bus, name="w", home=tmp_path / "home", sandbox="none")
     assert await arena.all(WorkerJoined) == []
     await arena.request(GOOD)
@@ -79,7 +82,9 @@ async def test_a_worker_that_the_budget_cannot_pay_for_takes_nothing_until_more_
         await arena.finished("r1")
     async with aclosing(arena.bus.read()) as batches:
         kinds = [e.subject.kind async for batch in batches for e in batch]
-    assert kinds.index("worker.joined") < len(kinds) - kinds[::-1].index("budget.granted") < kinds.index("run.started") + 1
+    assert (
+        kinds.index("worker.joined") < len(kinds) - kinds[::-1].index("budget.granted") < kinds.index("run.started") + 1
+    )
 
 
 async def test_without_a_price_the_cost_is_unknown_and_not_zero(tmp_path: Path) -> None:

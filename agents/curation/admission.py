@@ -2,9 +2,9 @@
 
 The baseline runs first; nothing else is admitted until it has a score. Then proposals are admitted in the order of
 `mesh.admission_order`, up to a queue depth and a limit per author. `race` turns claims into promotions, `demotion`
-re-tests champions, and `stopping` ends the arena and requests no run that the budget does not pay for. `reevaluation` requests new scores after a change of the evaluator,
-and `withdrawals` ends the runs of what is ruled out. If the arena's metric is exact (`noise = "none"`), one score is
-enough, and the best proposal is promoted at once.
+re-tests champions, and `stopping` ends the arena and requests no run that the budget does not pay for.
+`reevaluation` requests new scores after a change of the evaluator, and `withdrawals` ends the runs of what is ruled
+out. If the arena's metric is exact (`noise = "none"`), one score is enough, and the best proposal is promoted at once.
 """
 
 import datetime as dt

@@ -147,6 +147,5 @@ def budget_lines(board: Board, now: dt.datetime) -> list[str]:
     ]
     if found.limit_usd is None:
         lines.append("no budget: `mesh budget grant USD` sets one")
-    for name in found.workers_unpriced:
-        lines.append(f"the price of worker {name} is not known: give it --price-per-hour USD, 0 if it costs nothing")
-    return lines
+    cure = "give it --price-per-hour USD, 0 if it costs nothing"
+    return lines + [f"the price of worker {name} is not known: {cure}" for name in found.workers_unpriced]

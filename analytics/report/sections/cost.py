@@ -11,7 +11,7 @@ from mesh.worker_time import RunTime, time_advice, time_words, worker_time
 
 
 def gain_for(data: ReportData) -> str:
-    """Return what the champion's gain over the baseline cost, in hours, hours of workers and dollars; "" without one."""
+    """Return what the champion's gain over the baseline cost in hours, hours of workers and dollars; "" without one."""
     champion, base = data.champion, data.baseline.mean
     if champion is None or champion.value.mean is None or base is None or champion.proposal == data.goal.base_tree:
         return ""
