@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from mesh.errors import BadInput
+from mesh.gpu_prices import known_prices, machine_price
 
 SAID = "said"
 """Source of a price that somebody has typed."""
@@ -45,7 +46,7 @@ def price_words(
         spot: Whether the provider may take it back at any time.
 
     Raises:
-        BadInput: The price is negative or not finite, or a name is missing.
+        BadInput: The price is negative or not finite, or an instance has no provider.
     """
     if per_hour_usd is not None:
         if not (math.isfinite(per_hour_usd) and per_hour_usd >= 0):
@@ -53,8 +54,6 @@ def price_words(
         return MachinePrice(per_hour_usd, provider, instance, spot, SAID)
     if instance and not provider:
         raise BadInput(f"--instance {instance} needs --provider: who rents it out?")
-    if provider and not instance:
-        raise BadInput(f"--provider {provider} needs --instance, or --price-per-hour: `mesh prices` lists both")
     return MachinePrice(None, provider, instance, spot)
 
 
@@ -73,8 +72,6 @@ def from_table(price: MachinePrice, home: Path, *, device: str, memory_mb: int, 
     """
     if price.per_hour_usd is not None or not price.provider:
         return price
-    from mesh.gpu_prices import known_prices, machine_price  # type: ignore[import-not-found, unused-ignore]
-
     found = machine_price(
         known_prices(home),
         provider=price.provider,

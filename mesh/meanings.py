@@ -6,6 +6,7 @@ or a sentence no field.
 """
 
 from mesh.commit_meanings import COMMIT_FIELDS
+from mesh.life_meanings import LIFE_FIELDS
 from mesh.member_meanings import MEMBER_FIELDS
 from mesh.rule_meanings import RULE_FIELDS
 
@@ -56,25 +57,6 @@ FIELDS: dict[str, dict[str, str]] = {
         "version": "Version of the arena that ends.",
         "reason": "What closed it: a person, or one of the limits in `[stop]`.",
         "text": "The reason in a sentence.",
-    },
-    "AgentJoined": {
-        "role": "Role of the agent: explorer, researcher, critic, curator, or the name of a role of yours.",
-        "version": "Version of the mesh that it runs.",
-    },
-    "AgentLeft": {"reason": "Why it ended."},
-    "WorkerJoined": {
-        "slots": "How many runs it takes at a time.",
-        "memory_mb": "Memory of the device, in MB; 0 is unknown.",
-        "price_per_hour_usd": "Price of the whole machine in dollars per hour; null is unknown, 0 is a statement.",
-        "environment": "Hash of its Python packages and of its hardware.",
-        "provider": "Who rents the machine out; empty if not known.",
-        "instance": "The provider's name for such a machine; empty if not known.",
-        "spot": "Whether the provider may take it back at any time.",
-        "price_source": "Where the price is from: `said`, or the table of prices with its date; empty without a price.",
-    },
-    "WorkerLeft": {
-        "reason": "Why it ended; `drained` if it finished its runs first.",
-        "silent": "Whether another worker posted it, because this one no longer answered.",
     },
     "ProposalPosted": {
         "tree": "Git tree of the files: the id of the proposal. Equal files are one proposal.",
@@ -396,6 +378,7 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     **MEMBER_FIELDS,
     **COMMIT_FIELDS,
+    **LIFE_FIELDS,
     **RULE_FIELDS,
 }
 

@@ -20,7 +20,7 @@ SPARE_S = 120.0
 """Seconds of the fleet that a budget keeps for the end of the arena, and for the wait before it."""
 
 
-SILENCE_S = 300.0
+DOWN_AFTER_S = 300.0
 """Seconds without a fact after which a swarm may have been down, and workers that still count may be dead."""
 
 WAITS = 5
@@ -69,7 +69,7 @@ class WorkerCosts(msgspec.Struct):
     `lives` are the others by boot id, and `boots` their boot ids by name. `under_way` has the runs that workers have
     begun, each with that life, when it began, and when it must have ended. `cheapest_per_hour_usd` is the lowest price
     that a paid life had, `overhead_s` the sum over `overheads` runs of what they took beside trial and scoring.
-    `last` is the time of the last fact, and `woken` that of the last one after a silence of more than `SILENCE_S`.
+    `last` is the time of the last fact, and `woken` that of the last one after a silence of more than `DOWN_AFTER_S`.
     """
 
     limit_usd: float | None = None
@@ -94,7 +94,7 @@ class WorkerCosts(msgspec.Struct):
             author: Who posted the fact.
             event: The fact.
         """
-        if self.last is None or (at - self.last).total_seconds() > SILENCE_S:
+        if self.last is None or (at - self.last).total_seconds() > DOWN_AFTER_S:
             self.woken = at
         self.last = at
         match event:

@@ -16,7 +16,7 @@ from analytics.sql_server import SqlServer
 from gpu_worker.worker import run_worker
 from mesh.errors import BadInput
 from mesh.events import BudgetGranted, Cost, RunFinished, Scored, WorkerJoined
-from mesh.machine_price import SAID, MachinePrice, price_words
+from mesh.machine_price import SAID, MachinePrice, from_table, price_words
 from mesh.memory import MemoryHub
 from tests.support.folding import rows
 from tests.test_worker import GOOD, Arena
@@ -101,6 +101,20 @@ def test_a_price_is_zero_or_more(price: float) -> None:
     with pytest.raises(BadInput, match=r"--price-per-hour is .*; use dollars per hour, 0 or more"):
         price_words(price)
     assert [price_words(0.0), price_words(None)] == [MachinePrice(0.0, source=SAID), MachinePrice()]
+
+
+def test_a_provider_and_an_instance_have_a_price_in_the_table_and_a_word_of_the_owner_wins(tmp_path: Path) -> None:
+    h100 = {"device": "NVIDIA H100 80GB HBM3", "memory_mb": 81559, "gpus": 2}
+    named = price_words(None, "runpod", "secure")
+    found = from_table(named, tmp_path, **h100)  # type: ignore[arg-type]
+    assert found.per_hour_usd is not None
+    assert found.per_hour_usd > 2
+    assert found.source.startswith("runpod secure")
+    assert from_table(price_words(1.5, "runpod", "secure"), tmp_path, **h100).per_hour_usd == 1.5  # type: ignore[arg-type]
+    assert found.flags() == ["--provider", "runpod", "--instance", "secure"]
+    assert price_words(2.69).flags() == ["--price-per-hour", "2.69"]
+    with pytest.raises(BadInput, match="--provider is nobody, of which no price is known"):
+        from_table(price_words(None, "nobody"), tmp_path, **h100)  # type: ignore[arg-type]
 
 
 def test_the_option_is_in_the_help() -> None:
