@@ -27,7 +27,7 @@ from mesh.evidence import student_t
 from mesh.standing import Rule
 from mesh.wire import Entry, Post
 
-LAYOUT = 16
+LAYOUT = 17
 """Version of the tables; a file of another version is rebuilt."""
 
 TABLED = 1000

@@ -101,7 +101,7 @@ CLOSED_WORDS = {
     "proposals.origin": "baseline sampler model human",
     "leaderboard.origin": "baseline sampler model human",
     "model_calls.became": "proposal critique unused",
-    "cost.what": "proposal critique run judge failed call",
+    "cost.what": "proposal critique run lost idle judge failed call",
 }
 """The columns that only have these words."""
 STATE_WORDS = (

@@ -44,7 +44,8 @@ def table_row(
             numbers = outcome.metrics if isinstance(outcome, e.Scored | e.Infeasible | e.ScreenedOut) else {}
             metrics = (list(numbers), list(numbers.values())) if numbers else (None, None)
             gpu = (event.peak_gpu_memory_mb, event.gpu_utilisation)
-            more = (usd, *budget, *metrics, *beyond, *at, *stages, margin, *_judged(event.judge), *gpu)
+            slot_s = event.cost.seconds if event.cost else None
+            more = (usd, *budget, *metrics, *beyond, *at, *stages, margin, *_judged(event.judge), *gpu, slot_s)
             return "finished", (arena, seq, time, event.run, *end, *where, *spent, *more)
         case e.RunRequested():
             columns = (event.run, event.proposal, event.lane, _fits(event.seed, _HUGE), event.worker_class)

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS internal.finished (
     violation DOUBLE, infeasible_value DOUBLE, stage VARCHAR, stages_left BIGINT,
     stages VARCHAR[], stage_values DOUBLE[], stage_trial_s DOUBLE[], stage_score_s DOUBLE[],
     margin DOUBLE, judge_calls BIGINT, judge_cached BIGINT, judge_tokens_in BIGINT, judge_tokens_out BIGINT,
-    judge_usd DOUBLE, peak_gpu_memory_mb DOUBLE, gpu_utilisation DOUBLE);
+    judge_usd DOUBLE, peak_gpu_memory_mb DOUBLE, gpu_utilisation DOUBLE, slot_s DOUBLE);
 CREATE TABLE IF NOT EXISTS internal.judged (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, proposal VARCHAR, verdict VARCHAR, why VARCHAR, met VARCHAR,
     p_better DOUBLE);

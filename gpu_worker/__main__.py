@@ -13,7 +13,6 @@ import anyio
 
 from gpu_worker.doctor import examine_worker
 from gpu_worker.idleness import idle_stop_s
-from gpu_worker.member import check_price
 from gpu_worker.own_metrics import WorkerFigures
 from gpu_worker.preemption import heeding_notices
 from gpu_worker.sandbox_choice import check_wish
@@ -25,6 +24,7 @@ from mesh.jetstream import connect
 from mesh.jetstream.address import parse_address
 from mesh.jetstream.member import member_of, name_of
 from mesh.log_lines import LOG_OPTION
+from mesh.machine_price import price_words
 from mesh.metric import ShownMetric
 from mesh.server import find_url
 from mesh.show_metrics import METRICS_OPTION, server_trouble, showing_metrics
@@ -53,8 +53,8 @@ def main() -> int:
     async def work() -> None:
         cgroup.prepare()
         wish = check_wish(weak=args.allow_weak_sandbox, none=args.no_sandbox)
-        price = check_price(args.price_per_hour)
-        idle_s = idle_stop_s(args.idle_stop, price)
+        price = price_words(args.price_per_hour, args.provider, args.instance, spot=args.spot)
+        idle_s = idle_stop_s(args.idle_stop, is_priced=bool(price.per_hour_usd or price.provider))
         home = (args.home or settings.home()).resolve()
         url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
         nonlocal name
@@ -79,7 +79,7 @@ def main() -> int:
                     slots_per_gpu=args.slots_per_gpu,
                     device=args.device,
                     sandbox=wish,
-                    price_per_hour_usd=price,
+                    price=price,
                     draining=draining,
                     preempted=preempted,
                     idle_stop_s=idle_s,
@@ -114,9 +114,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--name", help="Use this name on the board (default: that of the credentials, else worker-….)")
     made.add_argument(
         "--price-per-hour",
+        "--price",
         type=float,
         metavar="USD",
-        help="What this machine costs, in dollars per hour; every run then carries its cost (default: unknown).",
+        help="What this machine costs, in dollars per hour, 0 for your own; every run then carries its cost "
+        "(default: unknown).",
+    )
+    made.add_argument(
+        "--provider", default="", metavar="NAME", help="Who rents this machine out; with --instance the price is known."
+    )
+    made.add_argument(
+        "--instance", default="", metavar="NAME", help="The provider's name for this machine, as `mesh prices` has it."
     )
     made.add_argument("--nats", metavar="URL", help="Connect to this server (default: MESH_NATS, else `mesh up`'s).")
     made.add_argument("--home", type=Path, help="Keep caches and runs in this folder (default: the nearest .mesh).")

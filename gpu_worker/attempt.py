@@ -51,6 +51,7 @@ class Course:
 
     def __init__(self) -> None:
         self.begun, self.measured = anyio.Event(), anyio.Event()
+        self.taken_at = anyio.current_time()
         self.is_fetched = self.follows = False
 
     @property
@@ -184,7 +185,7 @@ class Attempts:
         return Taker(
             boot=member.boot,
             worker_class=member.machine.worker_class,
-            is_fit=not member.unfit(),
+            is_fit=not member.unfit() and member.may_begin(),
             has_others=member.has_others(),
             declines=tally.declined[run],
             handed_back=tally.handed_back[run],
@@ -239,7 +240,8 @@ class Attempts:
                 course.is_fetched = True
                 await begun.wait()
                 await leave()
-                await self._finish(post, request, delivery, attempt, Failed(reason="crash", message=str(error)))
+                missing = Failed(reason="crash", message=str(error))
+                await self._finish(post, request, delivery, attempt, missing, taken_at=course.taken_at)
             else:
                 tasks.start_soon(self._kill_when_stopped, request.run)
                 disk = DiskWatch(folder)
@@ -269,7 +271,7 @@ class Attempts:
                         is_laid_out=staged is not None,
                     )
                 self._last_s = measured.seconds
-                end = partial(self._end, post, request, delivery, attempt)
+                end = partial(self._end, post, request, delivery, attempt, course.taken_at)
                 judged = partial(self._judged, measured, inputs, folder, disk)
                 if course.follows:
                     await leave()
@@ -329,6 +331,7 @@ class Attempts:
         request: RunRequested,
         delivery: Delivery,
         attempt: int,
+        taken_at: float,
         found: Result | Callable[[], Awaitable[Result]],
         is_judged: anyio.Event | None = None,
     ) -> None:
@@ -350,7 +353,7 @@ class Attempts:
                         is_judged.set()
                 if result.items and request.lane in PROOF:  # before the fact: whoever reads that finds them
                     await self._member.bus.put(result.items.fact.sha256, result.items.data)
-                await self._finish(post, request, delivery, attempt, result.outcome, result)
+                await self._finish(post, request, delivery, attempt, result.outcome, result, taken_at)
                 tasks.cancel_scope.cancel()
         finally:
             self._free.release()
@@ -363,8 +366,10 @@ class Attempts:
         attempt: int,
         outcome: Scored | Failed,
         result: Result | None = None,
+        taken_at: float | None = None,
     ) -> None:
-        finish = finished(self._member, request, attempt, outcome, result)
+        seconds = 0.0 if taken_at is None else anyio.current_time() - taken_at
+        finish = finished(self._member, request, attempt, outcome, result, seconds)
         await self._member.post(finish, cause=post.id)
         self._member.figures.add(finish)
         with suppress(BusError):  # it may be delivered again, and is then seen to be finished

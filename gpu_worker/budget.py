@@ -11,10 +11,8 @@ import msgspec
 from gpu_worker.machine import Slot
 from mesh.events import Counting
 from mesh.spec import ArenaSpec
+from mesh.worker_costs import WAITS, WAITS_S
 
-WAITS = 5
-"""How many times its CPU seconds a score program may take in wall seconds, with `WAITS_S`: for what only waits."""
-WAITS_S = 5.0
 TIMES: dict[str, str] = {"cpu": "CPU time", "wall": "wall time", "gpu": "GPU time"}
 
 

@@ -44,18 +44,18 @@ class Idleness:
             await anyio.sleep(left)
 
 
-def idle_stop_s(given: str | None, price_per_hour_usd: float | None) -> float | None:
+def idle_stop_s(given: str | None, *, is_priced: bool) -> float | None:
     """Return the seconds without a run after which a worker leaves, None for never.
 
     Args:
         given: the option `--idle-stop`, such as `10m`, `0` for never; None where it was not given.
-        price_per_hour_usd: what the machine costs; None for unknown.
+        is_priced: whether somebody is paid for the machine.
 
     Raises:
         BadInput: the option is not a duration.
     """
     if given is None:
-        return PRICED_S if price_per_hour_usd else None
+        return PRICED_S if is_priced else None
     try:
         return times.seconds(given) or None
     except BadInput as error:

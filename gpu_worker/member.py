@@ -1,5 +1,6 @@
 """This worker as a member of the swarm: what it is, where the arena stands, and how it posts."""
 
+import datetime as dt
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, aclosing, nullcontext
@@ -25,6 +26,8 @@ from mesh.code import CodeStore
 from mesh.errors import BadInput, HostTrouble, MeshError, ObjectMissing
 from mesh.events import AnyEvent, NotePosted, WorkerJoined
 from mesh.follow import Follower
+from mesh.machine_price import UNKNOWN_PRICE, MachinePrice
+from mesh.money import may_begin, why_unpaid
 from mesh.settings import host
 from mesh.spec import ArenaSpec
 from mesh.task_imports import imported_modules
@@ -51,7 +54,7 @@ class Membership:
         home: folder of caches and runs.
         tier: the sandbox that its trials run in.
         draining: once set, the worker takes no more runs.
-        price_per_hour_usd: what the whole machine costs; None for unknown.
+        price: what the whole machine costs.
         figures: what it tells Prometheus of itself.
     """
 
@@ -64,12 +67,12 @@ class Membership:
         machine: Machine,
         tier: Tier,
         draining: anyio.Event,
-        price_per_hour_usd: float | None = None,
+        price: MachinePrice = UNKNOWN_PRICE,
         figures: WorkerFigures | None = None,
     ) -> None:
         self.bus, self.boot, self.name, self.home = bus, boot, name, home
         self.machine, self.tier, self.draining = machine, tier, draining
-        self.price_per_hour_usd = price_per_hour_usd
+        self.price = price
         swarm = bus if settings.takes_boards() else None
         self.follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena), swarm=swarm)
         self.runs_folder = settings.runs_dir(home) / boot
@@ -195,9 +198,11 @@ class Membership:
         await self.post(NotePosted(channel="ops", text=f"worker {self.name} {what}"))
 
     def unfit(self) -> str:
-        """Return why this worker may not run the arena (its sandbox, GPU memory, environment), "" where it may."""
+        """Return why this worker may not run the arena (its sandbox, memory, environment, price), "" where it may."""
         if self.board.opened is None:
             return ""
+        if unpaid := why_unpaid(self.board, self.name, self.boot, self.price.per_hour_usd):
+            return unpaid
         wanted, demands = self.board.spec.worker, f"arena {self.bus.arena} demands"
         if self.tier > wanted.tier:
             return f"{demands} sandbox tier {wanted.tier}, but this worker has tier {self.tier}"
@@ -216,17 +221,25 @@ class Membership:
             device=self.machine.device,
             slots=1 if self.board.opened and self.board.spec.trial.exclusive else len(self.machine.slots),
             memory_mb=self.machine.memory_mb,
-            price_per_hour_usd=self.price_per_hour_usd,
+            price_per_hour_usd=self.price.per_hour_usd,
             tier=self.tier,
             host=host(),
             environment=self.machine.environment,
+            provider=self.price.provider,
+            instance=self.price.instance,
+            spot=self.price.spot,
+            price_source=self.price.source,
         )
 
     def cost_usd(self, seconds: float) -> float | None:
         """Return what so many seconds of one slot cost: its part of the machine's price; None for unknown."""
-        if self.price_per_hour_usd is None:
+        if self.price.per_hour_usd is None:
             return None
-        return round(self.price_per_hour_usd / len(self.machine.slots) * seconds / 3600, 9)
+        return round(self.price.per_hour_usd / len(self.machine.slots) * seconds / 3600, 9)
+
+    def may_begin(self) -> bool:
+        """Tell whether the arena's budget pays for a run that begins now."""
+        return may_begin(self.board, dt.datetime.now(dt.UTC))
 
     def has_others(self) -> bool:
         """Tell whether other workers of this class are there."""
@@ -246,14 +259,3 @@ def _imports_of(spec: ArenaSpec, files: Mapping[str, bytes]) -> tuple[str, ...]:
     names = (*spec.score.command[1:2], *spec.artifact.editable)
     sources = [files[name].decode(errors="replace") for name in names if name.endswith(".py") and name in files]
     return tuple(f"{PERHAPS}{name}" for name in imported_modules(sources, files, anywhere=True))
-
-
-def check_price(price_per_hour_usd: float | None) -> float | None:
-    """Return a price if it is one.
-
-    Raises:
-        BadInput: it is negative or not finite.
-    """
-    if price_per_hour_usd is not None and not (math.isfinite(price_per_hour_usd) and price_per_hour_usd >= 0):
-        raise BadInput(f"--price-per-hour is {price_per_hour_usd:g}; use dollars per hour, 0 or more")
-    return price_per_hour_usd

@@ -9,9 +9,23 @@ from mesh.events import Cost, Failed, RunFinished, RunRequested, Scored
 
 
 def finished(
-    member: Membership, request: RunRequested, attempt: int, outcome: Scored | Failed, result: Result | None
+    member: Membership,
+    request: RunRequested,
+    attempt: int,
+    outcome: Scored | Failed,
+    result: Result | None,
+    slot_s: float,
 ) -> RunFinished:
-    """Return the fact that a run ended; `result` is what was measured, None where there was no trial."""
+    """Return the fact that a run ended.
+
+    Args:
+        member: the worker.
+        request: what was requested.
+        attempt: the number of the attempt.
+        outcome: how it ended.
+        result: what was measured; None where there was no trial.
+        slot_s: seconds since a slot was given the run, with fetching and scoring: what the run costs.
+    """
     opened = member.board.opened
     assert opened is not None
     event = RunFinished(
@@ -27,10 +41,10 @@ def finished(
         tier=member.tier,
         built=member.environment.built,
         packages=member.environment.packages,
+        cost=Cost(usd=member.cost_usd(round(slot_s, 3)), seconds=round(slot_s, 3)) if slot_s else None,
     )
     if result is None:
         return event
-    seconds = round(result.trial_s + result.score_s, 3)
     return msgspec.structs.replace(
         event,
         curve=result.curve,
@@ -52,5 +66,4 @@ def finished(
         own_seeds=result.own_seeds,
         judge=result.judge,
         build_cache=result.build_cache[:MAX_TEXT],
-        cost=Cost(usd=member.cost_usd(seconds), seconds=seconds),
     )

@@ -19,7 +19,7 @@ from gpu_worker.cleanup import clear_leftovers
 from gpu_worker.folders import enterable_folders
 from gpu_worker.lease import Tally
 from gpu_worker.machine import Machine, survey
-from gpu_worker.member import Membership, check_price
+from gpu_worker.member import Membership
 from gpu_worker.own_metrics import WorkerFigures
 from gpu_worker.prefetch import Prefetch
 from gpu_worker.sandbox.tiers import Tier
@@ -28,9 +28,11 @@ from gpu_worker.silent import report_silent
 from gpu_worker.slot_loop import SlotLoop
 from mesh import settings
 from mesh.bus import ArenaBus
-from mesh.errors import BusError, leaf
-from mesh.events import WorkerLeft
+from mesh.errors import BadInput, BusError, leaf
+from mesh.events import NotePosted, WorkerLeft
 from mesh.file_trees import delete
+from mesh.machine_price import UNKNOWN_PRICE, MachinePrice, from_table
+from mesh.money import GHOSTS_S, why_unpaid
 from mesh.roll_call import answer_roll_call
 from mesh.times import duration
 
@@ -47,7 +49,7 @@ async def run_worker(
     device: str = "auto",
     home: Path,
     sandbox: Wish = "auto",
-    price_per_hour_usd: float | None = None,
+    price: MachinePrice = UNKNOWN_PRICE,
     draining: anyio.Event | None = None,
     preempted: anyio.Event | None = None,
     idle_stop_s: float | None = None,
@@ -64,7 +66,7 @@ async def run_worker(
         device: `auto`, `cpu` or `cuda`.
         home: folder of caches and runs.
         sandbox: whether a weaker sandbox, or none, may be used where no strong one holds.
-        price_per_hour_usd: what the machine costs; runs then carry their cost in dollars.
+        price: what the machine costs; where that is known, runs carry their cost in dollars.
         draining: once set, the worker ends when the runs that it has begun are finished.
         preempted: once set, the worker hands its runs back at once and ends: its machine is taken away.
         idle_stop_s: the worker ends when it has had no run for so many seconds; None for never.
@@ -72,12 +74,14 @@ async def run_worker(
         on_ready: called once it has joined.
 
     Raises:
-        BadInput: the device, the number of slots, the price or the source of the task's environment is not valid.
+        BadInput: the device, the number of slots, the price or the source of the task's environment is not valid, or
+            the price is not known in an arena with a budget of dollars.
         BusError: the log cannot be reached, or refuses us.
         HostTrouble: no sandbox that is allowed here, or strong enough for the arena, holds on this machine.
     """
-    price = check_price(price_per_hour_usd)
     machine = await anyio.to_thread.run_sync(survey, device, slots, slots_per_gpu)
+    gpus = len({slot.cuda_index for slot in machine.slots})
+    price = from_table(price, home, device=machine.device, memory_mb=machine.memory_mb, gpus=gpus)
     cuda = await anyio.to_thread.run_sync(starts_cuda, machine)
     tier, _ = await choose_tier(sandbox, settings.runs_dir(home), cuda=cuda)
     draining, preempted = draining or anyio.Event(), preempted or anyio.Event()
@@ -90,7 +94,7 @@ async def run_worker(
                 machine,
                 tier,
                 draining,
-                price_per_hour_usd=price,
+                price=price,
                 preempted=preempted,
                 idle_stop_s=idle_stop_s,
                 figures=figures,
@@ -115,16 +119,17 @@ class Worker:
         tier: Tier,
         draining: anyio.Event,
         *,
-        price_per_hour_usd: float | None = None,
+        price: MachinePrice = UNKNOWN_PRICE,
         preempted: anyio.Event | None = None,
         idle_stop_s: float | None = None,
         figures: WorkerFigures | None = None,
     ) -> None:
         self.boot = uuid.uuid4().hex
         self.counted_as_gone = self._is_idle = self._has_left = False
+        self.unpaid = ""
         self._preempted, self._idle_stop_s = preempted or anyio.Event(), idle_stop_s
         self._asked_to_drain, leaving = draining, anyio.Event()
-        self._member = Membership(bus, self.boot, name, home, machine, tier, leaving, price_per_hour_usd, figures)
+        self._member = Membership(bus, self.boot, name, home, machine, tier, leaving, price, figures)
         self._prefetch = Prefetch(bus, home, lambda: self._member.board)
 
     async def live(self, on_ready: Callable[[], None] | None = None) -> str:
@@ -133,6 +138,8 @@ class Worker:
         await self._prepare()
         if member.board.closed or self._preempted.is_set():
             return self._why()
+        if unpaid := self._unpaid():
+            raise BadInput(unpaid)
         if unfit := member.unfit():
             await member.tell_of_lack(unfit)
             raise member.trouble(unfit)
@@ -149,6 +156,7 @@ class Worker:
                 following.start_soon(self._drain_when_asked)
                 following.start_soon(self._drain_when_counted_as_gone)
                 following.start_soon(self._drain_when_idle)
+                following.start_soon(self._watch_money)
                 async with anyio.create_task_group() as tasks:
                     following.start_soon(self._hand_back_when_preempted, tasks.cancel_scope)
                     for slot in member.machine.slots:
@@ -160,7 +168,7 @@ class Worker:
                     await member.post(WorkerLeft(boot=self.boot, reason=self._reason()))
             member.close()
             delete(member.runs_folder)
-        return self._why()
+        return self.unpaid or self._why()
 
     async def _prepare(self) -> None:
         """Learn where the arena stands and find its environment; end early where the machine is taken away."""
@@ -201,6 +209,26 @@ class Worker:
             await self._member.post(WorkerLeft(boot=self.boot, reason=self._reason()))
             self._has_left = True
         scope.cancel()
+
+    async def _watch_money(self) -> None:
+        """Drain where the budget does not pay for this worker; one without a price stays, and says why it is idle.
+
+        Before it drains, it waits until somebody may have found out that a worker which still counts was killed.
+        """
+        member = self._member
+        while not self.unpaid:
+            await member.follower.until(lambda board: self.boot in board.workers and bool(self._unpaid()))
+            if member.price.per_hour_usd is None:
+                await member.post(NotePosted(channel="ops", text=f"takes no more runs: {self._unpaid()}"))
+                return
+            with anyio.move_on_after(GHOSTS_S):
+                await member.follower.until(lambda board: not self._unpaid())
+            self.unpaid = self._unpaid()
+        member.draining.set()
+
+    def _unpaid(self) -> str:
+        member = self._member
+        return why_unpaid(member.board, member.name, self.boot, member.price.per_hour_usd)
 
     def _reason(self) -> str:
         if self._member.board.closed:

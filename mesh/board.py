@@ -26,6 +26,7 @@ from mesh.records import Run as Run
 from mesh.records import Verdict as Verdict
 from mesh.spec import ArenaSpec
 from mesh.wire import Entry
+from mesh.worker_costs import WorkerCosts
 
 _NOTES = 20
 """Notes whose text a board keeps: the latest, without the channel `ops`, where processes report on themselves."""
@@ -94,6 +95,7 @@ class Board(msgspec.Struct):
     ruled_out_late: list[str] = []
     evidence_changes: int = 0
     full: dict[str, None] = {}
+    worker_costs: WorkerCosts = msgspec.field(default_factory=WorkerCosts)
 
     def __post_init__(self) -> None:
         self.runs.link(self.proposals)
@@ -119,6 +121,8 @@ class Board(msgspec.Struct):
             self.unknown += 1
             return self._avoid(entry.seq)
         counts = self._take(entry, entry.post.event, entry.post.author)
+        if counts:
+            self.worker_costs.take(self, entry.time, entry.post.author, entry.post.event)
         if counts and entry.post.cause:
             records.note_latest(self.answered, f"{entry.post.author} {entry.post.cause}", _ANSWERED)
         return counts or self._avoid(entry.seq)

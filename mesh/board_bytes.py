@@ -24,12 +24,14 @@ from mesh import (
     failed_calls,
     kept,
     lean,
+    life_facts,
     outcomes,
     packing,
     records,
     ruling_out,
     spec,
     stages,
+    worker_costs,
 )
 from mesh import events as e
 from mesh.board import Board
@@ -170,9 +172,11 @@ _SOURCES = (
     fact_values,
     fact,
     commit_facts,
+    life_facts,
     e,
     spec,
     stages,
+    worker_costs,
 )
 SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()
 """A hash of the source code of the state and of its facts: after any edit, old snapshots are ignored, never misread."""

@@ -27,6 +27,10 @@ from mesh.fact_values import KnobValues as KnobValues
 from mesh.fact_values import Lane as Lane
 from mesh.fact_values import Origin as Origin
 from mesh.fact_values import RuledOut as RuledOut
+from mesh.life_facts import AgentJoined as AgentJoined
+from mesh.life_facts import AgentLeft as AgentLeft
+from mesh.life_facts import WorkerJoined as WorkerJoined
+from mesh.life_facts import WorkerLeft as WorkerLeft
 from mesh.member_facts import ChannelOpened as ChannelOpened
 from mesh.member_facts import MemberAdmitted as MemberAdmitted
 from mesh.member_facts import MemberInvited as MemberInvited
@@ -70,50 +74,6 @@ class ArenaClosed(Event, frozen=True, kw_only=True, tag="arena.closed"):
 
     def key(self, post_id: str) -> str:
         return str(self.version)
-
-
-class _Life(Event, frozen=True, kw_only=True):
-    """A fact about one life of a process; `boot` is the id of that life."""
-
-    boot: b.KeyText
-
-    def key(self, post_id: str) -> str:
-        return self.boot
-
-
-class AgentJoined(_Life, frozen=True, kw_only=True, tag="agent.joined"):
-    """An agent is ready. It gets a new `boot` id each time it starts."""
-
-    role: b.Word
-    model: b.Word = ""
-    host: b.Word = ""
-    version: b.Word = ""
-
-
-class AgentLeft(_Life, frozen=True, kw_only=True, tag="agent.left"):
-    """An agent ended in good order."""
-
-    reason: b.Text = ""
-
-
-class WorkerJoined(_Life, frozen=True, kw_only=True, tag="worker.joined"):
-    """A worker is ready to take runs. `tier` is the sandbox tier that passed its self-check."""
-
-    worker_class: b.Word
-    device: b.Word
-    slots: b.Slots
-    memory_mb: b.Quantity = 0
-    price_per_hour_usd: b.Amount | None = None
-    tier: b.Word = "none"
-    host: b.Word = ""
-    environment: b.Word = ""
-
-
-class WorkerLeft(_Life, frozen=True, kw_only=True, tag="worker.left"):
-    """A worker has stopped taking runs. `silent`: another worker posted this, because it no longer answered."""
-
-    reason: b.Text = ""
-    silent: bool = False
 
 
 class ProposalPosted(Event, frozen=True, kw_only=True, tag="proposal.posted"):

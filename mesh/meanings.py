@@ -6,6 +6,7 @@ or a sentence no field.
 """
 
 from mesh.commit_meanings import COMMIT_FIELDS
+from mesh.life_meanings import LIFE_FIELDS
 from mesh.member_meanings import MEMBER_FIELDS
 from mesh.rule_meanings import RULE_FIELDS
 
@@ -56,21 +57,6 @@ FIELDS: dict[str, dict[str, str]] = {
         "version": "Version of the arena that ends.",
         "reason": "What closed it: a person, or one of the limits in `[stop]`.",
         "text": "The reason in a sentence.",
-    },
-    "AgentJoined": {
-        "role": "Role of the agent: explorer, researcher, critic, curator, or the name of a role of yours.",
-        "version": "Version of the mesh that it runs.",
-    },
-    "AgentLeft": {"reason": "Why it ended."},
-    "WorkerJoined": {
-        "slots": "How many runs it takes at a time.",
-        "memory_mb": "Memory of the device, in MB; 0 is unknown.",
-        "price_per_hour_usd": "Price of the machine in dollars per hour; null is unknown.",
-        "environment": "Hash of its Python packages and of its hardware.",
-    },
-    "WorkerLeft": {
-        "reason": "Why it ended: `drained` (its runs were finished), `idle`, `preempted` (its machine was taken away).",
-        "silent": "Whether another worker posted it, because this one no longer answered.",
     },
     "ProposalPosted": {
         "tree": "Git tree of the files: the id of the proposal. Equal files are one proposal.",
@@ -170,7 +156,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "n": "Number of the grant, from 1.",
         "gpu_seconds": "More GPU seconds; null sets no limit.",
         "tokens": "More tokens of models; null sets no limit.",
-        "usd": "More dollars; null sets no limit.",
+        "usd": "More dollars, for models, judges and workers: all grants together are the limit. Null says nothing of "
+        "dollars.",
     },
     "Origin": {
         "how": "`baseline` (the unchanged artifact), `sampler`, `model` or `human`.",
@@ -391,6 +378,7 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     **MEMBER_FIELDS,
     **COMMIT_FIELDS,
+    **LIFE_FIELDS,
     **RULE_FIELDS,
 }
 

@@ -32,6 +32,7 @@ from mesh.folder_rules import words_of_commands
 from mesh.follow import Follower, post_once
 from mesh.foreign_folder import free_name, origin, remember
 from mesh.git_tree import add_tree
+from mesh.grants import grant_at_opening
 from mesh.judge_rules import ModelPrice, judge_words, priced
 from mesh.knobs import range_faults, unmatched_rules
 from mesh.machine_memory import memory_gb
@@ -136,7 +137,9 @@ async def open_arena(
     is_same = bool(last) and _inputs(spec, before) == _inputs(spec, shown)
     if last and is_same and not closed and not failed and (last.evaluator, last.spec) == (evaluator, spec):
         remember(home, spec.name, folder)
-        return await hub.arena(spec.name), last
+        bus = await hub.arena(spec.name)
+        await _grant(bus, spec, home, author)
+        return bus, last
     if last and last.evaluator == evaluator:
         bus, frozen = await hub.arena(spec.name), last.data
     else:
@@ -193,6 +196,7 @@ async def open_arena(
         raise
     await follower.catch_up()
     await _settle(bus, follower.board, code, rules, author, known, champion)
+    await grant_at_opening(bus, follower, author=author)
     return bus, opened
 
 
@@ -219,6 +223,14 @@ async def _post_anyway(bus: ArenaBus, board: Board, post: Post) -> None:
     """Post a fact, or find that somebody has posted it."""
     with suppress(AlreadyPosted):
         await post_once(bus, board, post)
+
+
+async def _grant(bus: ArenaBus, spec: ArenaSpec, home: Path, author: str) -> None:
+    """Grant what `[stop] usd` says beyond earlier grants, for an arena that stays as it is."""
+    if spec.stop.usd:
+        follower = Follower(bus, snapshot=settings.snapshot_file(home, spec.name))
+        await follower.catch_up()
+        await grant_at_opening(bus, follower, author=author)
 
 
 async def _board(hub: Hub, name: str, home: Path) -> Board:

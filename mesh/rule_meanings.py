@@ -46,6 +46,7 @@ RULE_FIELDS: dict[str, dict[str, str]] = {
         "plateau": "Close after this many scored explore runs without a promotion; 0 is never.",
         "trials": "Close after this many finished runs; 0 is never.",
         "hours": "Close after this many hours; 0 is never.",
-        "usd": "Close after this many dollars are spent; 0 is never.",
+        "usd": "The first grant of dollars (`mesh budget`): the arena closes when the rest pays for no run. 0 is no "
+        "limit.",
     },
 }

@@ -32,6 +32,7 @@ from mesh.errors import MeshError
 from mesh_cli.app import app
 from mesh_cli.commands import (  # noqa: F401  they join the app
     apply,
+    budget,
     channels,
     check,
     checkout,
@@ -78,7 +79,7 @@ from mesh_cli.exit import ExitCode, exit_code_of
 __all__ = ["ORDER", "app", "main"]
 
 ORDER: dict[str, tuple[str, ...]] = {
-    "Start": ("up", "init", "check", "new", "open", "close", "doctor"),
+    "Start": ("up", "init", "check", "new", "open", "close", "budget", "doctor"),
     "Watch": ("status", "tail", "top", "web"),
     "Look closer": ("leaderboard", "show", "diff", "code", "lineage", "children", "leaves", "report"),
     "Ask": ("sql",),

@@ -1,210 +1,319 @@
-"""A command that uses more than its budget is ended, whatever it hides; an honest one is not, on a busy machine too."""
+"""A budget holds: what is spent never exceeds what was granted, whatever a simulated fleet does."""
 
-import os
-import subprocess
-import sys
+import datetime as dt
+import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 
-import anyio
 import pytest
+from msgspec.structs import replace
 
-from gpu_worker.supervisor.__main__ import WITHOUT_GROUPS
-from gpu_worker.supervisor.client import start_supervisor
-from gpu_worker.supervisor.protocol import Ending, Launch, Limits, Request
-
-LIMIT_S = 0.6
-BURN = """
-import ctypes, hashlib, os, signal, sys, threading, time
-def burn(seconds):
-    began = time.process_time()
-    while time.process_time() - began < seconds: pass
-def child(seconds, then=lambda: None):
-    pid = os.fork()
-    if pid == 0:
-        burn(seconds)
-        then()
-        os._exit(0)
-    return pid
-"""
-CHEATS = {
-    "burns": "burn(20)",
-    "burns in a child that it does not wait for": "child(20); time.sleep(20)",
-    "burns in an orphan of a session of its own": """
-if os.fork() == 0:
-    os.setsid()
-    child(20)
-    os._exit(0)
-time.sleep(20)""",
-    "burns in threads": """
-def work():
-    for _ in range(400): hashlib.sha256(bytes(8_000_000))
-for _ in range(3): threading.Thread(target=work, daemon=True).start()
-time.sleep(20)""",
-    "burns in many short children": "for _ in range(300): os.waitpid(child(0.03), 0)",
-    "burns in short orphans": """
-for _ in range(300):
-    if (middle := os.fork()) == 0:
-        child(0.03)
-        os._exit(0)
-    os.waitpid(middle, 0)
-    time.sleep(0.03)""",
-    "ignores the deaths of its children": """
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-for _ in range(100):
-    child(0.09)
-    time.sleep(0.1)""",
-    "ignores the deaths of very short children": """
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-for _ in range(900):
-    child(0.008)
-    time.sleep(0.01)""",
-    "wants no child to be waited for, by a flag that nothing shows": """
-class Action(ctypes.Structure):
-    _fields_ = [("handler", ctypes.c_void_p), ("mask", ctypes.c_ulong * 16), ("flags", ctypes.c_int)]
-assert ctypes.CDLL(None).sigaction(17, ctypes.byref(Action(flags=2)), None) == 0
-for _ in range(100):
-    child(0.09)
-    time.sleep(0.1)""",
-    "inherits orphans and ignores their deaths": """
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-for _ in range(150):
-    if os.fork() == 0:
-        child(0.08)
-        os._exit(0)
-    time.sleep(0.1)""",
-    "burns in bursts of children whose deaths it ignores": """
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-while True:
-    for _ in range(4): child(0.02)
-    time.sleep(0.15)""",
-    "hides behind a parent that ends as well": """
-for _ in range(100):
-    if (middle := os.fork()) == 0:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        child(0.08)
-        time.sleep(0.09)
-        os._exit(0)
-    os.waitpid(middle, 0)""",
-    "kills its children before they end": """
-while True:
-    pid = child(20)
-    time.sleep(0.08)
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)""",
-    "stops itself": """
-if (awake := os.fork()) == 0:
-    while True:
-        time.sleep(0.02)
-        os.kill(os.getppid(), signal.SIGCONT)
-while True:
-    burn(0.05)
-    os.kill(os.getpid(), signal.SIGSTOP)""",
-    "has burnt before anybody looks, and ends": "[child(0.35) for _ in range(4)]; [os.wait() for _ in range(4)]",
-}
-
-
-async def end_of(code: str, limits: Limits, *, groups: bool = True, beside: str = "") -> Ending:
-    """Run a command under a supervisor with control groups, where this machine has them, or without them."""
-    with anyio.fail_after(40):
-        async with start_supervisor(options=() if groups else (WITHOUT_GROUPS,)) as supervisor:
-            shown = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": supervisor.token}
-            launch, other = (
-                Launch((sys.executable, "-I", "-S", "-c", BURN + text), shown, "/") for text in (code, beside)
-            )
-            return await supervisor.run(Request(launch, limits, beside=other if beside else None))
-
-
-@pytest.mark.parametrize(
-    ("cheat", "groups"),
-    [*((cheat, False) for cheat in CHEATS), *((cheat, True) for cheat in CHEATS if "child" in cheat or "end" in cheat)],
+from agents.curation.admission import decide
+from mesh import events as e
+from mesh.money import (
+    GHOSTS_S,
+    Reservation,
+    cost_line,
+    is_used_up,
+    limit_usd,
+    may_begin,
+    spent_usd,
+    why_no_call,
+    why_unpaid,
 )
-async def test_a_command_that_uses_more_cpu_time_than_its_budget_is_ended(cheat: str, groups: bool) -> None:
-    ended = await end_of(CHEATS[cheat], Limits(30, budget_s=LIMIT_S), groups=groups)
-    assert (ended.why, ended.rc) == ("budget", None)
-    assert ended.used_s > LIMIT_S
-    assert ended.seconds < 15
+from mesh.spec import ArenaSpec, ScoreSpec, TrialSpec
+from mesh.testing import SPEC, Log, git_hash
+from mesh.worker_costs import SPARE_S, longest_run_s
+
+NIGHT = replace(
+    SPEC,
+    trial=TrialSpec(command=("python", "train.py"), budget_s=300, deadline_s=400),
+    score=replace(SPEC.score, deadline_s=60),
+)
+"""Trials of five minutes."""
 
 
-HONEST = {
-    "one process": "burn(0.6 - time.process_time())",
-    "many short children": "for _ in range(20): os.waitpid(child(0.02), 0)",
-    "children that it does not wait for": "[child(0.1) for _ in range(4)]; time.sleep(1)",
-    "idle children whose deaths it ignores": """
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-for _ in range(20):
-    child(0.001)
-    time.sleep(0.02)
-burn(0.3)""",
-}
+def joined(boot: str, price: float | None, slots: int = 1, worker_class: str = "cuda-h100") -> e.WorkerJoined:
+    return e.WorkerJoined(
+        boot=boot, worker_class=worker_class, device=worker_class, slots=slots, price_per_hour_usd=price
+    )
 
 
-@contextmanager
-def busy_machine() -> Iterator[None]:
-    """Two processes per core that compute."""
-    code = "while True: pass"
-    burners = [subprocess.Popen([sys.executable, "-I", "-S", "-c", code]) for _ in range(2 * (os.cpu_count() or 1))]
-    try:
+def granted(usd: float | None, spec: ArenaSpec = NIGHT) -> Log:
+    """An open arena with its baseline posted, and a budget."""
+    log = Log(spec)
+    log.open()
+    if usd is not None:
+        log.add("operator", e.BudgetGranted(n=1, usd=usd))
+    log.propose(git_hash("base"), how="baseline")
+    return log
+
+
+class Machine:
+    """A simulated worker; `free_at` are the times at which its slots end what they do, with the run."""
+
+    def __init__(self, name: str, boot: str, price: float, slots: int) -> None:
+        self.name, self.boot, self.price, self.slots = name, boot, price, slots
+        self.runs: dict[str, dt.datetime] = {}
+
+
+class Fleet:
+    """Workers that come, go, are taken back, are killed, and change their prices, in an order that a seed decides."""
+
+    def __init__(self, log: Log, seed: int, *, most: int = 8) -> None:
+        self.log, self.random, self.most = log, random.Random(seed), most
+        self.machines: dict[str, Machine] = {}
+        self.killed: dict[str, tuple[Machine, dt.datetime]] = {}
+        self.now = log.board.time
+        self.lives = self.posted = 0
+
+    def add(self, author: str, event: e.AnyEvent) -> None:
+        """Post a fact at the present moment."""
+        self.log.add(author, event, after_s=max(0.0, (self.now - self.log.board.time).total_seconds()))
+
+    def join(self, name: str | None = None) -> None:
+        self.lives += 1
+        boot, price = f"b{self.lives}", self.random.choice([0.0, 0.34, 0.6, 1.99, 2.69, 4.29, 12.0])
+        name = name or f"gpu{self.lives}"
+        if self.random.random() < 0.05:
+            self.add(name, joined(boot, None))  # it has no price: it is handed nothing, and leaves
+            self.add(name, e.WorkerLeft(boot=boot))
+            return
+        slots = self.random.choice([1, 1, 2, 4])
+        self.add(name, joined(boot, price, slots, self.random.choice(["cuda-h100", "cuda-l40s"])))
+        if self.log.board.worker_costs.lives[boot].is_paid:
+            self.machines[boot] = Machine(name, boot, price, slots)
+        else:
+            self.add(name, e.WorkerLeft(boot=boot, reason="unpaid"))
+
+    def leave(self, boot: str, reason: str = "preempted") -> None:
+        machine = self.machines.pop(boot)
+        self.add(machine.name, e.WorkerLeft(boot=boot, reason=reason))
+
+    def step(self) -> None:
+        """Let some seconds pass, and then everybody act in turn."""
+        self.now += dt.timedelta(seconds=self.random.choice([1.0, 5.0, 20.0]))
+        for boot, (machine, died) in list(self.killed.items()):
+            if self.now - died > dt.timedelta(seconds=60):  # others find it silent
+                del self.killed[boot]
+                self.add("other", e.WorkerLeft(boot=machine.boot, silent=True))
+        self._finish()
+        self._come_and_go()
+        self._propose()
+        for event in decide(self.log.board, self.now):
+            self.add("curator", event)
+        if self.log.board.closed is None:
+            self._begin()
+
+    def _come_and_go(self) -> None:
+        chance = self.random.random()
+        if len(self.machines) < self.most and chance < 0.1:
+            self.join()
+        elif self.machines and chance < 0.12:
+            self.leave(self.random.choice(sorted(self.machines)))
+        elif self.machines and chance < 0.14:  # the price changes: the machine joins again
+            machine = self.machines[self.random.choice(sorted(self.machines))]
+            self.leave(machine.boot, "price")
+            self.join(machine.name)
+        elif self.machines and chance < 0.15:
+            boot = self.random.choice(sorted(self.machines))
+            self.killed[boot] = (self.machines.pop(boot), self.now)
+        elif chance < 0.2 and not why_no_call(self.log.board, 0.05):
+            self.add("rex", e.ModelAsked(model="m", purpose="x", ok=True, cost=e.Cost(usd=self.random.random() * 0.05)))
+
+    def _finish(self) -> None:
+        for machine in list(self.machines.values()):
+            for run, at in list(machine.runs.items()):
+                if at <= self.now:
+                    del machine.runs[run]
+                    asked = self.log.board.runs[run]
+                    if not asked.finished:
+                        self.add(machine.name, self._end(machine, run, asked.requested.proposal))
+
+    def _end(self, machine: Machine, run: str, proposal: str) -> e.RunFinished:
+        outcome = e.Scored(value=self.random.random())
+        return e.RunFinished(
+            run=run,
+            proposal=proposal,
+            outcome=outcome,
+            worker=machine.boot,
+            worker_class=self.log.board.worker_costs.lives[machine.boot].worker_class,
+            trial_s=300.0,
+            evaluator=self.log.board.opened.evaluator if self.log.board.opened else "",
+        )
+
+    def _propose(self) -> None:
+        while len(self.log.board.undecided) < 12:
+            self.posted += 1
+            self.log.propose(f"p{self.posted}", self.random.choice(["ann", "bob", "cleo"]))
+            self.now = max(self.now, self.log.board.time)
+
+    def _begin(self) -> None:
+        board, held = self.log.board, {run for machine in self.machines.values() for run in machine.runs}
+        waiting = [run for run in board.unfinished if run not in held]
+        for machine in self.random.sample(
+            sorted(self.machines.values(), key=lambda each: each.boot), len(self.machines)
+        ):
+            while waiting and len(machine.runs) < machine.slots and may_begin(board, self.now):
+                run = waiting.pop(0)
+                took = self.random.uniform(0.2, 1.0) * longest_run_s(board.spec)
+                machine.runs[run] = self.now + dt.timedelta(seconds=took)
+                attempt = board.runs[run].attempts + 1
+                self.add(machine.name, e.RunStarted(run=run, attempt=attempt, worker=machine.boot))
+
+    def live(self, hours: float) -> Iterator[None]:
+        """Go on until the arena is closed; then all workers leave."""
+        until = self.now + dt.timedelta(hours=hours)
+        while self.now < until and self.log.board.closed is None:
+            self.step()
+            yield
+        self.now += dt.timedelta(seconds=5)
+        for boot in list(self.machines):
+            self.leave(boot, "arena closed")
         yield
-    finally:
-        for burner in burners:
-            burner.kill()
-            burner.wait()
 
 
-@pytest.mark.parametrize(("name", "groups"), [*((name, False) for name in HONEST), ("one process", True)])
-async def test_a_command_that_stays_within_its_budget_is_not_ended_on_a_busy_machine(name: str, groups: bool) -> None:
-    with busy_machine():
-        ended = await end_of(HONEST[name], Limits(30, budget_s=0.8), groups=groups)
-    assert (ended.why, ended.rc) == ("", 0)
-    assert 0.1 < ended.used_s <= 0.8
+@pytest.mark.parametrize("seed", range(12))
+def test_a_fleet_of_eight_never_spends_more_than_was_granted(seed: int) -> None:
+    log = granted(usd=30.0)
+    fleet = Fleet(log, seed)
+    most = 30.0
+    for number, _ in enumerate(fleet.live(hours=24)):
+        assert spent_usd(log.board, fleet.now) <= most
+        if number == 400 and log.board.closed is None and seed % 3 == 0:
+            fleet.add("operator", e.BudgetGranted(n=2, usd=7.5))
+            most += 7.5
+        assert limit_usd(log.board) == most
+    assert log.board.closed is not None
+    assert (log.board.closed.reason, log.board.finished > 20) == ("budget", True)
 
 
-async def test_wall_time_counts_where_the_budget_says_so() -> None:
-    for code in ("time.sleep(20)", "os.kill(os.getpid(), signal.SIGSTOP)"):
-        ended = await end_of(code, Limits(30, budget_s=0.3, counts="wall"))
-        assert ended.why == "budget"
-        assert 0.3 < ended.used_s < 3
-    ended = await end_of("time.sleep(0.2)", Limits(20, budget_s=10, counts="wall"))
-    assert ended.why == ""
-    assert 0.2 < ended.used_s < 10
+def test_a_night_of_twenty_dollars_ends_at_twenty_dollars_or_less() -> None:
+    log = granted(usd=20.0)
+    fleet = Fleet(log, seed=1)
+    for number in range(8):
+        fleet.add(f"box{number}", joined(f"box{number}", 0.6, 1))
+        fleet.machines[f"box{number}"] = Machine(f"box{number}", f"box{number}", 0.6, 1)
+    spent = [spent_usd(log.board, fleet.now) for _ in fleet.live(hours=24)]
+    assert log.board.closed is not None
+    assert log.board.closed.reason == "budget"
+    assert max(spent) <= 20.0
+    assert spent[-1] > 15.0  # it was used, too
+    assert log.board.closed.text.startswith("spent $")
 
 
-@pytest.mark.parametrize("groups", [True, False], ids=["groups", "no groups"])
-@pytest.mark.parametrize(
-    ("command", "beside", "why"),
-    [
-        pytest.param("os.read(4, 1)", "burn(20)", "beside", id="burns"),
-        pytest.param("os.read(4, 1)", CHEATS["burns in an orphan of a session of its own"], "beside", id="an orphan"),
-        pytest.param("os.read(4, 1)", CHEATS["ignores the deaths of its children"], "beside", id="ignored children"),
-        pytest.param("burn(20)", "os.read(0, 1)", "budget", id="the command burns"),
-        pytest.param("burn(0.3)", "burn(0.3); os.read(0, 1)", "", id="both are honest"),
-    ],
-)
-async def test_the_process_beside_has_a_budget_of_its_own(command: str, beside: str, why: str, groups: bool) -> None:
-    limits = Limits(30, budget_s=LIMIT_S, beside_budget_s=LIMIT_S)
-    ended = await end_of(command, limits, beside=beside, groups=groups)
-    assert ended.why == why
-    assert (ended.used_s > LIMIT_S, ended.beside_s > LIMIT_S) == (why == "budget", why == "beside")
-    assert ended.used_s + ended.beside_s > 0.25
+def test_without_the_budget_the_same_fleet_spends_more() -> None:
+    log = granted(usd=None)
+    fleet = Fleet(log, seed=1)
+    for _ in fleet.live(hours=24):
+        if spent_usd(log.board, fleet.now) > 30.0:
+            return
+    raise AssertionError("the fleet is too cheap to show anything")
 
 
-async def test_what_is_used_is_told_while_it_is_used() -> None:
-    code = BURN + "burn(0.5); time.sleep(0.3)"
-    seen = list[float]()
-    with anyio.fail_after(60):
-        async with start_supervisor() as supervisor, anyio.create_task_group() as tasks:
+def test_a_run_is_requested_only_if_the_whole_fleet_can_be_paid_until_it_has_ended() -> None:
+    whole = longest_run_s(NIGHT) + SPARE_S  # seconds of the fleet that a run may take
+    for usd, is_requested in [(whole + 10, True), (whole - 10, False)]:
+        log = granted(usd)
+        log.add("gpu", joined("b1", 3600.0))  # a dollar a second
+        asked = [event for event in decide(log.board, log.board.time) if isinstance(event, e.RunRequested)]
+        assert bool(asked) is is_requested
 
-            async def look() -> None:
-                while True:
-                    seen.append(supervisor.used_s)
-                    await anyio.sleep(0.02)
 
-            tasks.start_soon(look)
-            launch = Launch((sys.executable, "-I", "-S", "-c", code), {"MESH_RUN_TOKEN": supervisor.token}, "/")
-            ended = await supervisor.run(Request(launch, Limits(20, budget_s=5)))
-            tasks.cancel_scope.cancel()
-            assert supervisor.used_s == ended.used_s
-    assert seen == sorted(seen)
-    assert len({used for used in seen if 0 < used < ended.used_s}) >= 2
+def test_idle_workers_are_paid_for_while_another_one_runs() -> None:
+    whole = longest_run_s(NIGHT) + SPARE_S
+    log = granted(1.5 * whole)
+    log.add("one", joined("b1", 3600.0))
+    log.add("two", joined("b2", 3600.0))
+    lives = log.board.worker_costs.lives
+    assert (lives["b1"].is_paid, lives["b2"].is_paid) == (True, False)
+    assert "cannot pay for a run with worker two" in why_unpaid(log.board, "two", "b2", 3600.0)
+    log.add("operator", e.BudgetGranted(n=2, usd=whole))
+    assert why_unpaid(log.board, "two", "b2", 3600.0) == ""
+
+
+def test_a_worker_without_a_price_is_handed_nothing_and_told_why() -> None:
+    log = granted(20.0)
+    assert why_unpaid(log.board, "gpu7", "b7", None) == (
+        "worker gpu7 has no price, but arena a has a budget of $20.00: give --price-per-hour USD "
+        "(0 if the machine costs nothing)"
+    )
+    assert why_unpaid(log.board, "own", "b8", 0.0) == ""
+    assert why_unpaid(granted(None).board, "gpu7", "b7", None) == ""
+
+
+def test_a_free_worker_joins_an_arena_whose_money_is_gone() -> None:
+    log = granted(1.0)
+    log.add("rex", e.ModelAsked(model="m", purpose="x", ok=True, cost=e.Cost(usd=1.0)))
+    log.add("own", joined("b1", 0.0))
+    assert log.board.worker_costs.lives["b1"].is_paid
+
+
+def test_proofs_are_requested_all_or_not_at_all() -> None:
+    log = granted(2 * longest_run_s(NIGHT) + SPARE_S + 60)
+    log.add("gpu", joined("b1", 3600.0))
+    reservation = Reservation(log.board, log.board.time)
+    log.propose("p")
+    two = [_request(log, seed) for seed in (1, 2)]
+    assert not reservation.admits([*two, _request(log, 3)])
+    assert reservation.admits(two)
+    assert not reservation.admits([_request(log, 3)])
+
+
+def _request(log: Log, seed: int) -> e.RunRequested:
+    return e.RunRequested(
+        run=f"r{seed}",
+        lane="confirm",
+        proposal=git_hash("p"),
+        commit=git_hash("c"),
+        seed=seed,
+        budget_s=300,
+        deadline_s=400,
+    )
+
+
+def test_an_arena_closes_for_its_budget_after_its_open_runs_and_not_before_the_dead_are_found() -> None:
+    log = granted(longest_run_s(NIGHT) + SPARE_S + 5)
+    log.add("gpu", joined("b1", 3600.0))
+    [request] = [each for each in decide(log.board, log.board.time) if isinstance(each, e.RunRequested)][:1]
+    log.add("curator", request)
+    log.add("gpu", e.RunStarted(run=request.run, attempt=1, worker="b1"))
+    later = log.board.time + dt.timedelta(seconds=GHOSTS_S + 1)
+    assert not is_used_up(log.board, later)  # a run is under way
+    log.finish(request.run, 1.0)
+    soon = log.board.time + dt.timedelta(seconds=1)
+    assert not is_used_up(log.board, soon)  # the log has just begun, or gone on: workers that count may be dead
+    assert is_used_up(log.board, later)
+    [closed] = decide(log.board, later)
+    assert isinstance(closed, e.ArenaClosed)
+    assert closed.reason == "budget"
+
+
+def test_the_line_says_what_an_hour_costs_what_waits_and_what_is_spent() -> None:
+    log = granted(20.0)
+    log.add("gpu", joined("b1", 2.69))
+    assert cost_line(log.board, log.board.time) == "about $2.69/h; spent $0.00 of $20.00"
+    log.propose("p")
+    run = log.request("p")
+    done = e.RunFinished(run=run, proposal=git_hash("p"), outcome=e.Scored(value=1.0), worker="b1", worker_class="x")
+    log.add("gpu", replace(done, trial_s=1800.0, score_s=600.0))
+    for seed in (2, 3, 4):
+        log.request("p", seed=seed)
+    line = cost_line(log.board, log.board.time, more_per_hour_usd=2.69, more_slots=1)
+    assert line == "about $5.38/h; queue 3 runs ≈ $5.38; spent $0.00 of $20.00"
+
+
+def test_a_first_grant_begins_with_what_was_spent_before() -> None:
+    log = granted(None)
+    log.add("rex", e.ModelAsked(model="m", purpose="x", ok=True, cost=e.Cost(usd=4.0)))
+    log.add("operator", e.BudgetGranted(n=1, usd=20.0))
+    assert limit_usd(log.board) == 24.0
+    log.add("operator", e.BudgetGranted(n=2, tokens=5))  # says nothing of dollars
+    assert limit_usd(log.board) == 24.0
+
+
+def test_scoring_that_asks_models_is_reserved_with_its_run() -> None:
+    spec = replace(
+        NIGHT, score=ScoreSpec(how="command", command=("python", "s.py")), judge=replace(NIGHT.judge, usd_per_run=2.0)
+    )
+    for usd, may in [(1.9, False), (2.1, True)]:
+        assert may_begin(granted(usd, spec).board, granted(usd, spec).board.time) is may

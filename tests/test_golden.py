@@ -45,6 +45,7 @@ from mesh.kept import KeptProposals, KeptRuns
 from mesh.lean import without_curve
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec, WorkerSpec
 from mesh.wire import Entry, Post
+from mesh.worker_costs import WorkerCosts
 
 BASE, CHILD = "4b825dc642cb6eb9a060e54bf8d69288fbee4904", "f93e3a1a1525fb5b91020da86e44810c87a2d7bc"
 BASE_COMMIT, CHILD_COMMIT = "0333727b2a9ef3f1c7d34f1c6e1a9f5f0c1d2e3f", "c87996730b1f4fd5b0a1a9c8b4f0e7d6c5b4a392"
@@ -77,6 +78,8 @@ WORKER = WorkerJoined(
     host="gpu-7",
     environment=ENVIRONMENT,
 )
+PER_S = 3.5 / 3600
+"""What the worker costs in a second."""
 AGENT = AgentJoined(boot="a-1", role="explorer", model="none", host="box", version="0.1.0")
 BASELINE = ProposalPosted(tree=BASE, commit=BASE_COMMIT, title="The artifact as it is", origin=Origin(how="baseline"))
 IDEA = ProposalPosted(
@@ -328,6 +331,14 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
         bases=[(1, "0333727b2a9ef3f1c7d34f1c6e1a9f5f0c1d2e3f")],
         evidence_changes=1,
         full={CHILD: None},
+        worker_costs=WorkerCosts(
+            limit_usd=2 * PER_S + 20.0,  # what was spent before, and the grant
+            grants=1,
+            ended_usd=30 * PER_S,
+            cheapest_per_hour_usd=3.5,
+            last=at(32),
+            woken=at(1),
+        ),
     )
     assert round(board.usd, 9) == 0.25 + 8 * 0.005
     assert counted == [True] * 32

@@ -78,10 +78,10 @@ async def test_the_time_counts_from_the_end_of_the_last_run() -> None:
 def test_only_a_machine_with_a_price_leaves_unless_it_is_told_to(
     given: str | None, price: float | None, seconds: float | None
 ) -> None:
-    assert idle_stop_s(given, price) == seconds
+    assert idle_stop_s(given, is_priced=bool(price)) == seconds
 
 
 @pytest.mark.parametrize("given", ["soon", "-5m", "", "10 minutes"])
 def test_what_is_not_a_duration_is_refused_with_the_option(given: str) -> None:
     with pytest.raises(BadInput, match=r"--idle-stop: .* is not a duration; write 30s, 5m, 2h or 1d, or 0 for never"):
-        idle_stop_s(given, None)
+        idle_stop_s(given, is_priced=False)

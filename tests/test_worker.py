@@ -32,6 +32,7 @@ from mesh.events import (
     WorkerJoined,
     WorkerLeft,
 )
+from mesh.machine_price import MachinePrice
 from mesh.memory import MemoryHub
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.wire import Post
@@ -123,7 +124,7 @@ class Arena:
                         device="cpu",
                         home=self.home,
                         sandbox=sandbox,
-                        price_per_hour_usd=price_per_hour_usd,
+                        price=MachinePrice(price_per_hour_usd),
                         on_ready=ready.set,
                     )
 

@@ -4,16 +4,19 @@ import contextlib
 import math
 import subprocess
 import sys
+from contextlib import aclosing
 from pathlib import Path
 
+import anyio
 import pytest
 
 from analytics.projection import Projection
 from analytics.projector import replay
 from analytics.sql_server import SqlServer
-from gpu_worker.member import check_price
+from gpu_worker.worker import run_worker
 from mesh.errors import BadInput
-from mesh.events import Cost, RunFinished, WorkerJoined
+from mesh.events import BudgetGranted, Cost, RunFinished, Scored, WorkerJoined
+from mesh.machine_price import SAID, MachinePrice, from_table, price_words
 from mesh.memory import MemoryHub
 from tests.support.folding import rows
 from tests.test_worker import GOOD, Arena
@@ -42,6 +45,48 @@ async def test_dollars_of_a_worker_are_in_its_runs_and_in_the_views(tmp_path: Pa
     assert usd == pytest.approx(sum(seconds))
 
 
+async def test_a_run_costs_all_the_time_that_it_took_a_slot(tmp_path: Path) -> None:
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open()
+    await arena.request(GOOD)
+    async with arena.worker(sandbox="none", price_per_hour_usd=3600):
+        done = await arena.finished()
+    assert done.cost is not None
+    assert done.cost.seconds is not None
+    assert done.cost.seconds > done.trial_s + done.score_s  # its code was fetched and laid out, too
+    assert done.cost.usd == done.cost.seconds
+
+
+async def test_with_a_budget_a_worker_needs_a_price(tmp_path: Path) -> None:
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open()
+    await arena.post(BudgetGranted(n=1, usd=20.0))
+    with (
+        anyio.fail_after(60),
+        pytest.raises(BadInput, match=r"worker w has no price, but arena a has a budget of \$20.00"),
+    ):
+        await run_worker(arena.bus, name="w", home=tmp_path / "home", sandbox="none")
+    assert await arena.all(WorkerJoined) == []
+    await arena.request(GOOD)
+    async with arena.worker(sandbox="none", price_per_hour_usd=0.0):
+        assert isinstance((await arena.finished()).outcome, Scored)
+
+
+async def test_a_worker_that_the_budget_cannot_pay_for_takes_nothing_until_more_is_granted(tmp_path: Path) -> None:
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open()
+    await arena.post(BudgetGranted(n=1, usd=1.0))
+    await arena.request(GOOD, "r1")
+    async with arena.worker(sandbox="none", price_per_hour_usd=7200):  # two dollars a second
+        await arena.post(BudgetGranted(n=2, usd=5000.0))
+        await arena.finished("r1")
+    async with aclosing(arena.bus.read()) as batches:
+        kinds = [e.subject.kind async for batch in batches for e in batch]
+    assert (
+        kinds.index("worker.joined") < len(kinds) - kinds[::-1].index("budget.granted") < kinds.index("run.started") + 1
+    )
+
+
 async def test_without_a_price_the_cost_is_unknown_and_not_zero(tmp_path: Path) -> None:
     arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
     await arena.open()
@@ -54,8 +99,22 @@ async def test_without_a_price_the_cost_is_unknown_and_not_zero(tmp_path: Path) 
 @pytest.mark.parametrize("price", [-1.0, math.inf, math.nan])
 def test_a_price_is_zero_or_more(price: float) -> None:
     with pytest.raises(BadInput, match=r"--price-per-hour is .*; use dollars per hour, 0 or more"):
-        check_price(price)
-    assert [check_price(0.0), check_price(None)] == [0.0, None]
+        price_words(price)
+    assert [price_words(0.0), price_words(None)] == [MachinePrice(0.0, source=SAID), MachinePrice()]
+
+
+def test_a_provider_and_an_instance_have_a_price_in_the_table_and_a_word_of_the_owner_wins(tmp_path: Path) -> None:
+    h100 = {"device": "NVIDIA H100 80GB HBM3", "memory_mb": 81559, "gpus": 2}
+    named = price_words(None, "runpod", "secure")
+    found = from_table(named, tmp_path, **h100)  # type: ignore[arg-type]
+    assert found.per_hour_usd is not None
+    assert found.per_hour_usd > 2
+    assert found.source.startswith("runpod secure")
+    assert from_table(price_words(1.5, "runpod", "secure"), tmp_path, **h100).per_hour_usd == 1.5  # type: ignore[arg-type]
+    assert found.flags() == ["--provider", "runpod", "--instance", "secure"]
+    assert price_words(2.69).flags() == ["--price-per-hour", "2.69"]
+    with pytest.raises(BadInput, match="--provider is nobody, of which no price is known"):
+        from_table(price_words(None, "nobody"), tmp_path, **h100)  # type: ignore[arg-type]
 
 
 def test_the_option_is_in_the_help() -> None:

@@ -14,6 +14,7 @@ from mesh.atomic_write import atomic_write
 from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import Cost
+from mesh.money import why_no_call
 
 
 class RunBudget:
@@ -76,7 +77,7 @@ class RunBudget:
         if self._tokens is not None and (used >= self._tokens or used + self._most > self._tokens):
             of = f"{used:,} of --budget-tokens {self._tokens:,.0f}"
             return f"{self._name} has used {of}, and one more run may take {self._most:,}; it stops"
-        return ""
+        return why_no_call(board, self._dearest)
 
     def left_usd(self, board: Board) -> float | None:
         """Return the dollars that are left, None without such a limit."""

@@ -2,9 +2,9 @@
 
 The baseline runs first; nothing else is admitted until it has a score. Then proposals are admitted in the order of
 `mesh.admission_order`, up to a queue depth and a limit per author. `race` turns claims into promotions, `demotion`
-re-tests champions, and `stopping` ends the arena. `reevaluation` requests new scores after a change of the evaluator,
-and `withdrawals` ends the runs of what is ruled out. If the arena's metric is exact (`noise = "none"`), one score is
-enough, and the best proposal is promoted at once.
+re-tests champions, and `stopping` ends the arena and requests no run that the budget does not pay for.
+`reevaluation` requests new scores after a change of the evaluator, and `withdrawals` ends the runs of what is ruled
+out. If the arena's metric is exact (`noise = "none"`), one score is enough, and the best proposal is promoted at once.
 """
 
 import datetime as dt
@@ -19,7 +19,7 @@ from agents.curation.reevaluation import due, is_champion_awaited
 from agents.curation.run_requests import FIRST_SEED, again, request, requests
 from agents.curation.sealed import with_sealed
 from agents.curation.settled import back, reevaluated
-from agents.curation.stopping import stop
+from agents.curation.stopping import stop, within_budget
 from agents.curation.withdrawals import withdrawals
 from mesh.admission_order import admission_order
 from mesh.baseline import is_baseline_due
@@ -51,6 +51,11 @@ def decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
         return []
     if ends := stop(board, now):
         return list(ends)
+    return within_budget(board, now, _decide(board, now))
+
+
+def _decide(board: Board, now: dt.datetime) -> list[AnyEvent]:
+    """Return what is due as long as there is money."""
     withdrawn: list[AnyEvent] = [*withdrawals(board)]
     if again_champion := reinstated(board):
         return [*withdrawn, again_champion]

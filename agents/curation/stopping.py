@@ -1,15 +1,18 @@
-"""Stopping rules: plateau, trials, hours and dollars, set in `[stop]` of arena.toml. Pure.
+"""Stopping rules: plateau, trials and hours, set in `[stop]` of arena.toml, and the budget of dollars. Pure.
 
-Runs that are unfinished when the arena closes still get a score, but no verdict.
+Runs that are unfinished when the arena closes still get a score, but no verdict. The budget is what was granted
+(`budget.granted`); a log from before grants has the limit of its `[stop] usd` alone.
 """
 
 import datetime as dt
+from collections.abc import Sequence, Set
 from itertools import takewhile
 
 from agents.curation.race import is_on
 from mesh.board import Board, Run
 from mesh.changes import ChangeReader
-from mesh.events import ArenaClosed
+from mesh.events import PROOF, AnyEvent, ArenaClosed, CritiquePosted, RunRequested
+from mesh.money import Reservation, budget_words, is_used_up, limit_usd
 
 
 def stop(board: Board, now: dt.datetime) -> list[ArenaClosed]:
@@ -20,7 +23,10 @@ def stop(board: Board, now: dt.datetime) -> list[ArenaClosed]:
     hours = (now - board.opened_at).total_seconds() / 3600
     if rule.hours and hours >= rule.hours:
         return [ArenaClosed(version=version, reason="time", text=f"open for {hours:.2f} of {rule.hours:g} hours")]
-    if rule.usd and board.usd >= rule.usd:
+    if is_used_up(board, now):
+        text = f"spent {budget_words(board, now)}, and the rest does not pay for one more run"
+        return [ArenaClosed(version=version, reason="budget", text=text)]
+    if rule.usd and limit_usd(board) is None and board.usd >= rule.usd:
         return [ArenaClosed(version=version, reason="budget", text=f"spent ${board.usd:.2f} of ${rule.usd:g}")]
     if rule.trials and board.finished >= rule.trials:
         return [ArenaClosed(version=version, reason="trials", text=f"{board.finished:,} runs have finished")]
@@ -29,6 +35,29 @@ def stop(board: Board, now: dt.datetime) -> list[ArenaClosed]:
             ArenaClosed(version=version, reason="plateau", text=f"no new champion in the last {since:,} explore runs")
         ]
     return []
+
+
+def within_budget(board: Board, now: dt.datetime, events: Sequence[AnyEvent]) -> list[AnyEvent]:
+    """Return these decisions without the requests for runs that the budget does not pay for.
+
+    Runs that prove something are requested all or not at all: a race with a part of its runs would prove less.
+    """
+    reservation = Reservation(board, now)
+    requests = [event for event in events if isinstance(event, RunRequested)]
+    if not requests or not reservation.is_limited:
+        return list(events)
+    proofs = [request for request in requests if request.lane in PROOF]
+    granted = {request.run for request in proofs} if proofs and reservation.admits(proofs) else set[str]()
+    granted |= {each.run for each in requests if each.lane not in PROOF and reservation.admits([each])}
+    refused = {request.proposal for request in requests if request.run not in granted}
+    return [event for event in events if not _is_refused(event, granted, refused)]
+
+
+def _is_refused(event: AnyEvent, granted: Set[str], refused: Set[str]) -> bool:
+    """Tell whether a decision is a request that was not granted, or says why a blocked proposal runs that does not."""
+    if isinstance(event, CritiquePosted):
+        return event.rule == "overruled" and event.target in refused
+    return isinstance(event, RunRequested) and event.run not in granted
 
 
 class _Searched:

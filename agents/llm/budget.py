@@ -16,6 +16,7 @@ from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import Cost, KeptCall, ModelAsked
 from mesh.failed_calls import LOST
+from mesh.money import why_no_call
 
 _TEXT = 400
 """Most characters of the text of a failed call."""
@@ -49,7 +50,7 @@ class Budget:
             )
 
     def exceeds(self, board: Board, messages: Sequence[Message], costs: Iterable[Cost] = ()) -> str:
-        """Return why one more call might exceed a budget; "" if it cannot.
+        """Return why one more call might exceed a budget, the agent's own or that of the arena; "" if it cannot.
 
         Args:
             board: The board of the arena, with the costs in the log.
@@ -68,7 +69,7 @@ class Budget:
             if used + _count(most) > self._tokens:
                 of = f"{used:,} of --budget-tokens {self._tokens:,.0f}"
                 return f"{self._name} has used {of}, and one more call may take {_count(most):,}; it stops asking"
-        return ""
+        return why_no_call(board, (most.usd or 0.0) + sum(cost.usd or 0.0 for cost in costs))
 
     def most(self, messages: Sequence[Message]) -> Cost:
         """Return the most that a call may cost."""

@@ -60,7 +60,7 @@ won AS (
 ),
 earned AS (
     SELECT arena, author AS agent, sum(gain ORDER BY seq) AS improvement
-    FROM frontier
+    FROM internal.best_scores
     WHERE gain IS NOT NULL
     GROUP BY ALL
 ),
@@ -71,7 +71,7 @@ used AS (
     GROUP BY ALL
 ),
 gained AS (
-    SELECT arena, proposal, sum(gain ORDER BY seq) AS gain FROM frontier WHERE gain IS NOT NULL GROUP BY ALL
+    SELECT arena, proposal, sum(gain ORDER BY seq) AS gain FROM internal.best_scores WHERE gain IS NOT NULL GROUP BY ALL
 ),
 ran AS (
     SELECT arena, proposal, sum(trial_s ORDER BY finished_seq) AS worker_s

@@ -1,13 +1,7 @@
--- What was spent, by whom and on what; what is unknown is counted as such and never as zero.
+-- What was spent, by whom and on what; what is unknown is counted as such and never as zero. `run` is the time of workers
+-- that finished runs took, `lost` that of attempts that no finish came of, `idle` the rest of what workers were there.
 CREATE OR REPLACE VIEW cost AS
-WITH ended AS MATERIALIZED (
-    SELECT
-        r.arena, f.seq, r.worker, f.usd, f.trial_s, f.score_s, f.judge_calls, f.judge_usd, f.judge_tokens_in,
-        f.judge_tokens_out
-    FROM runs r
-    JOIN internal.finished f ON f.arena = r.arena AND f.seq = r.finished_seq
-),
-spent AS (
+WITH spent AS (
     SELECT
         arena, seq, 'proposal' AS what, author AS who, usd, tokens_in, tokens_out, seconds
     FROM internal.proposed
@@ -21,15 +15,18 @@ spent AS (
     FROM internal.facts
     WHERE kind = 'model.asked'
     UNION ALL
-    SELECT arena, seq, 'run', worker, usd, NULL, NULL, trial_s + score_s FROM ended
+    SELECT t.arena, t.seq, t.what, coalesce(l.worker, t.boot), t.usd, NULL, NULL, t.seconds
+    FROM internal.slot_time t
+    LEFT JOIN internal.lives l ON l.arena = t.arena AND l.boot = t.boot
     UNION ALL
-    SELECT arena, seq, 'judge', worker, judge_usd, judge_tokens_in, judge_tokens_out, score_s
-    FROM ended
-    WHERE judge_calls IS NOT NULL
+    SELECT r.arena, f.seq, 'judge', r.worker, f.judge_usd, f.judge_tokens_in, f.judge_tokens_out, f.score_s
+    FROM runs r
+    JOIN internal.finished f ON f.arena = r.arena AND f.seq = r.finished_seq
+    WHERE f.judge_calls IS NOT NULL
 )
 SELECT
-    arena, what, who, count(*) AS count, sum(usd ORDER BY seq) AS usd, count(*) - count(usd) AS usd_unknown,
-    sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out, sum(seconds ORDER BY seq) AS seconds
+    arena, what, who, count(*) AS count, sum(usd ORDER BY seq, what) AS usd, count(*) - count(usd) AS usd_unknown,
+    sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out, sum(seconds ORDER BY seq, what) AS seconds
 FROM spent
 GROUP BY ALL
 ORDER BY arena, what, who;

@@ -8,7 +8,7 @@ WITH sampled AS (
 ),
 gained AS (
     SELECT arena, proposal, sum(gain ORDER BY seq) AS gain, count(*) AS improvements
-    FROM frontier
+    FROM internal.best_scores
     WHERE gain IS NOT NULL
     GROUP BY ALL
 ),

@@ -4,7 +4,7 @@
 read-only SQL. `POST /api/note` is the only route that writes; it needs the token. An error is `{"error": sentence}`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from analytics.web.event_stream import CLIENTS, EventStream, Feed
 from analytics.web.lineage import lineage
 from analytics.web.proposal import call_page, proposal_page
 from analytics.web.view_cache import NEWEST, SHOWN, ViewCache
+from mesh.board import Board
 from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.errors import BadInput, BusUnavailable, MeshError, ObjectMissing, UnknownName
@@ -32,6 +33,7 @@ from mesh.events import NotePosted
 from mesh.exactness import exact_on, exact_sentence
 from mesh.fleet import present, under_way
 from mesh.follow import Follower
+from mesh.money import limit_usd, unknown_costs
 from mesh.recall import recall
 from mesh.roll_call import Watchman
 from mesh.ruled_out import ruled_out_words
@@ -152,6 +154,7 @@ async def _state(request: Request) -> Response:
             "takes_proposals": page.takes_proposals,
             "name": page.name,
             "counts": counts | {"running": len(running), "waiting": len(board.unfinished) - len(running)},
+            "money": _money(board, answering),
             "champion": {"id": board.champion, "title": champion.event.title} if champion else None,
             "baseline": measured.get(base),
             "standing": state.standing.records(SHOWN),
@@ -165,6 +168,12 @@ async def _state(request: Request) -> Response:
             "agents": _agents(page),
         }
     )
+
+
+def _money(board: Board, answering: Collection[str] | None) -> dict[str, float | None]:
+    """Return what the arena has spent and may spend, in dollars, and how many costs nobody knows."""
+    costs = board.worker_costs if answering is None else board.worker_costs.without_silent(answering)
+    return {"usd": costs.spent_usd(board, board.time), "limit": limit_usd(board), "unknown": unknown_costs(board)}
 
 
 def _mean_of(row: dict[str, Any]) -> dict[str, Any]:

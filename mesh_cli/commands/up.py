@@ -103,6 +103,22 @@ def up(
             "KEY=VALUE, such as sampler=random, temperature=0.7 or minutes=30. May be repeated."
         ),
     ] = None,
+    price_per_hour: Annotated[
+        float | None,
+        Parameter(
+            name=["--price-per-hour", "--price"],
+            help="What this machine costs, in dollars per hour, 0 for your own; every run then carries its cost.",
+            validator=Number(gte=0),
+        ),
+    ] = None,
+    provider: Annotated[
+        str, Parameter(help="Who rents this machine out; with --instance the price is known.", show_default=False)
+    ] = "",
+    instance: Annotated[
+        str,
+        Parameter(help="The provider's name for this machine, as `mesh prices` has it.", show_default=False),
+    ] = "",
+    yes: Annotated[bool, Parameter(negative="", help="Do not ask whether to spend what the machine costs.")] = False,
     data: Data = None,
     no_confirm: NoConfirm = False,
 ) -> int:
@@ -112,6 +128,7 @@ def up(
     """
     import anyio.to_thread
 
+    from mesh.machine_price import price_words
     from mesh_cli.arenas import loop_wish, told_folder
     from mesh_cli.live import up as swarm
     from mesh_cli.live.coders import coders_of
@@ -120,6 +137,7 @@ def up(
     async def work() -> None:
         size = swarm.Size(swarm.minutes_of(minutes, hours), explorers, slots, goal)
         coders = coders_of(coder or (), budget_usd, budget_tokens, budget_calls)
+        price = price_words(price_per_hour, provider, instance)
         has_budgets = bool(model) or not coders.commands
         thinker = swarm.thinker_of(model, api_base, *((budget_usd, budget_tokens) if has_budgets else (None, None)))
         found = told_folder(folder, evaluator, config, loop_wish(metric, direction, run_seconds))
@@ -140,6 +158,8 @@ def up(
             quiet=quiet,
             web=web,
             gateway=gateway,
+            price=price,
+            yes=yes,
         )
 
     return run(work, endless=True)

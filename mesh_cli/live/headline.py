@@ -7,6 +7,7 @@ from mesh.board import Board
 from mesh.events import Failed
 from mesh.exactness import exact_on
 from mesh.leaderboard import LeaderboardRow, Ranking
+from mesh.money import budget_words, limit_usd
 from mesh.proposal_numbers import known_gain
 from mesh.text import plain_number, printable, signed_gain
 from mesh.times import duration
@@ -53,6 +54,8 @@ def progress_line(board: Board, ranking: Ranking, elapsed_s: float, left_s: floa
         parts.append(f"{sum(board.tokens.values()):,} tokens ({dollars})")
     if text := judge_text(board):
         parts.append(f"judge {text}")
+    if limit_usd(board) is not None:
+        parts.append(f"spent {budget_words(board, board.time)}")
     return ", ".join(parts)
 
 

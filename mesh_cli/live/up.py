@@ -33,6 +33,7 @@ from mesh.foreign_folder import describe
 from mesh.jetstream import connect
 from mesh.knobs import knobs_of
 from mesh.literals import how_to_add_knobs, language_of
+from mesh.machine_price import UNKNOWN_PRICE, MachinePrice
 from mesh.open_arena import exactly, open_arena
 from mesh.safe_path import PYTHON, outside
 from mesh.server import embedded
@@ -41,6 +42,7 @@ from mesh_cli.live import broken_baseline, own_page, own_roles
 from mesh_cli.live.children import Children
 from mesh_cli.live.coders import NO_CODERS, Coders, split_options
 from mesh_cli.live.headline import is_reached
+from mesh_cli.live.spending import agree_on_cost, priced_machine
 from mesh_cli.live.status import projected
 from mesh_cli.live.summary import summary
 from mesh_cli.live.up_view import view_of
@@ -148,10 +150,13 @@ async def up(
     quiet: bool = False,
     web: bool = False,
     gateway: bool = False,
+    price: MachinePrice = UNKNOWN_PRICE,
+    yes: bool = False,
 ) -> None:
     """Run the swarm of the arena in `folder`, with the user's own `roles` (`module:Class`) in it; see the module.
 
     `options` are those of the explorers and of the researcher, as KEY=VALUE. With `quiet` only the headline is shown.
+    `price` is what this machine costs, and `yes` says that the user agrees to spend that.
     With `web` the live page is served too, with `gateway` the gateway that has the page; it goes on after the end of
     the swarm until this is cancelled.
     """
@@ -178,6 +183,8 @@ async def up(
             options=options,
             quiet=quiet,
             on_projected=serve_page,
+            price=price,
+            yes=yes,
         )
         sys.stdout.flush()  # nothing follows while the page goes on
         if page and page.url:
@@ -202,6 +209,8 @@ async def _swarm(
     options: Sequence[str],
     quiet: bool,
     on_projected: Callable[[ArenaBus], Awaitable[None]],
+    price: MachinePrice,
+    yes: bool,
 ) -> None:
     """Run the swarm until its end. `on_projected` is called when its projector answers."""
     home = settings.home()
@@ -244,6 +253,8 @@ async def _swarm(
         name = opened.spec.name
         follower = Follower(bus, snapshot=settings.snapshot_file(home, name))
         await follower.catch_up()
+        price, places = await anyio.to_thread.run_sync(priced_machine, price, home, device, size.slots)
+        await agree_on_cost(follower.board, "worker", price, places, yes=yes)
         show = view_of(size.minutes, quiet=quiet)
         print(f"mesh: arena {name} version {opened.version} on {hub.link.url}, home {home}", file=sys.stderr)
         if no_confirm:
@@ -261,6 +272,7 @@ async def _swarm(
             "critic": [*agent, "critic", "--name", "critic", "--arena", name, *common],
             "worker": [*worker, *(["--slots", str(size.slots)] if size.slots else []), *SANDBOX_FLAGS[sandbox]],
         }
+        commands["worker"] += price.flags()
         here = ["--arena", name, *common]
         if size.explorers:
             commands["explorer"] = [*agent, "explorer", "--name", "explorer", "--count", str(size.explorers), *here]

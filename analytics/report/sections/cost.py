@@ -4,10 +4,40 @@ from collections import Counter, defaultdict
 
 from analytics.report.data import ReportData
 from analytics.report.elements import Block, Section, table_block
-from analytics.report.formatting import dollars, harmless
+from analytics.report.formatting import decimals, dollars, harmless, score_text
 from mesh.spec import SelectionSpec
 from mesh.times import duration
 from mesh.worker_time import RunTime, time_advice, time_words, worker_time
+
+
+def gain_for(data: ReportData) -> str:
+    """Return what the champion's gain over the baseline cost in hours, hours of workers and dollars; "" without one."""
+    champion, base = data.champion, data.baseline.mean
+    if champion is None or champion.value.mean is None or base is None or champion.proposal == data.goal.base_tree:
+        return ""
+    gain = data.goal.sign * (champion.value.mean - base)
+    if gain <= 0:
+        return ""
+    gpu_s = sum(run.seconds for run in data.runs if run.worker_class.startswith("cuda"))
+    hours = [
+        ("hour", data.goal.elapsed_s / 3600),
+        ("GPU-hour", gpu_s / 3600) if gpu_s else ("worker-hour", sum(run.seconds for run in data.runs) / 3600),
+    ]
+    parts = [f"{gain / amount:.3g} per {unit}" for unit, amount in hours if amount]
+    known, unknown = _dollars_known(data)
+    if not unknown and known:
+        parts.append(f"{gain / known:.3g} per dollar")
+    elif known:
+        parts.append(f"per dollar not known, because {unknown} {'prices are' if unknown > 1 else 'price is'} not")
+    places = decimals(data)
+    return f"The gain of {score_text(gain, places)} over the baseline is {', '.join(parts)}."
+
+
+def _dollars_known(data: ReportData) -> tuple[float, int]:
+    """Return the known dollars, and how many parts have no known price: samplers' proposals cost nothing."""
+    unknown = sum(row[3] for row in data.cost if row[0] != "proposal")
+    unknown += sum(kind.how == "model" and kind.usd is None for kind in data.kinds)
+    return sum(row[2] or 0.0 for row in data.cost), unknown
 
 
 def cost(data: ReportData) -> Section:
@@ -42,7 +72,14 @@ def cost(data: ReportData) -> Section:
     for what, number, usd, unknown, tokens_in, tokens_out, _ in data.cost:
         tokens = "–" if tokens_in is None and tokens_out is None else f"{(tokens_in or 0) + (tokens_out or 0):,}"
         spent.append((what, f"{number:,}", dollars(usd), f"{unknown:,}" if unknown else "–", tokens))
+    if gained := gain_for(data):
+        blocks.append(gained)
     if spent:
         blocks.append(table_block("spent on | count | dollars | price not known | tokens", spent))
         blocks.append("Samplers cost nothing here: they run on the machine of their agent.")
+        if any(what in ("lost", "idle") for what, *_ in spent):
+            blocks.append(
+                "Workers cost from their joining until they leave: run is the time of finished runs, lost that of "
+                "attempts that no finish came of, idle the rest."
+            )
     return Section("Cost", blocks)

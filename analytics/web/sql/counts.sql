@@ -9,6 +9,7 @@ SELECT
     count(*) FILTER (state = 'requested') AS waiting,
     count(*) FILTER (finished_at > (now() AT TIME ZONE 'UTC') - INTERVAL 5 MINUTE) / 5 AS per_minute,
     coalesce(sum(trial_s), 0) AS trial_s,
+    coalesce(sum(trial_s) FILTER (starts_with(worker_class, 'cuda')), 0) / 3600 AS gpu_hours,
     (SELECT count(*) FROM board WHERE arena = '$arena' AND contains(text, 'commit:')) AS claiming
 FROM runs
 WHERE arena = '$arena'

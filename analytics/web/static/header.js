@@ -25,10 +25,26 @@ export function showHeader(state) {
   facts.push(fact("runs", count(counts.finished || 0), [counts.failed ? `${count(counts.failed)} failed` : "", counts.stopped ? `${count(counts.stopped)} stopped early` : ""].filter(Boolean).join(", ") || null));
   facts.push(fact("running", count(counts.running || 0), counts.waiting ? `${count(counts.waiting)} waiting` : null));
   facts.push(fact("runs per minute", (counts.per_minute || 0).toFixed(1), counts.trial_s ? `${seconds(counts.trial_s)} of trials` : null));
+  if (state.money.usd || state.money.limit !== null) facts.push(spentFact(state, champion));
   fill(byId("facts"), facts);
   byId("remarks").hidden = !state.remarks.length;
   fill(byId("remarks"), state.remarks.map((sentence) => el("p", {}, `${sentence[0].toUpperCase()}${sentence.slice(1)}.`)));
 }
+
+/** What was spent, of what, and the gain over the baseline for each dollar and each hour of a GPU. */
+function spentFact({ money, counts, baseline, arena }, champion) {
+  const better = champion && baseline && baseline.mean !== null && baseline.proposal !== champion.proposal
+    ? (champion.mean - baseline.mean) * (arena.direction === "minimize" ? -1 : 1) : 0;
+  const per = (amount, unit) => (better > 0 && amount > 0 ? `gain ${(better / amount).toPrecision(2)} per ${unit}` : "");
+  const remarks = [
+    money.limit === null ? "" : `of ${dollars(money.limit)}`,
+    money.unknown ? `${count(money.unknown)} prices not known` : per(money.usd, "$"),
+    per(counts.gpu_hours, "GPU-hour"),
+  ];
+  return fact("spent", dollars(money.usd), remarks.filter(Boolean).join(" · ") || null);
+}
+
+const dollars = (usd) => `$${usd.toFixed(usd < 0.1 ? 4 : 2)}`;
 
 /** Whether the page hears of the log, since when not, and whether anybody works: `state` is the last answer of its server. */
 export function showConnection(connected, seq, state, since) {

@@ -1,5 +1,5 @@
 -- The best single score so far over time: one row per run that improved on all before it.
-CREATE OR REPLACE VIEW frontier AS
+CREATE OR REPLACE VIEW internal.best_scores AS
 WITH latest AS (
     SELECT arena, arg_max(time, coalesce(version, 0)) AS opened_at FROM internal.opened GROUP BY arena
 )

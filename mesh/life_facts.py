@@ -1,0 +1,58 @@
+"""The facts about the lives of processes: agents and workers join, and leave.
+
+`mesh.events` names them all, so other modules import them from there.
+"""
+
+from mesh import bounds as b
+from mesh.fact import Event
+
+
+class _Life(Event, frozen=True, kw_only=True):
+    """A fact about one life of a process; `boot` is the id of that life."""
+
+    boot: b.KeyText
+
+    def key(self, post_id: str) -> str:
+        return self.boot
+
+
+class AgentJoined(_Life, frozen=True, kw_only=True, tag="agent.joined"):
+    """An agent is ready. It gets a new `boot` id each time it starts."""
+
+    role: b.Word
+    model: b.Word = ""
+    host: b.Word = ""
+    version: b.Word = ""
+
+
+class AgentLeft(_Life, frozen=True, kw_only=True, tag="agent.left"):
+    """An agent ended in good order."""
+
+    reason: b.Text = ""
+
+
+class WorkerJoined(_Life, frozen=True, kw_only=True, tag="worker.joined"):
+    """A worker is ready to take runs. `tier` is the sandbox tier that passed its self-check.
+
+    `price_per_hour_usd` is for the whole machine, null if unknown; `price_source` says whose word that is.
+    """
+
+    worker_class: b.Word
+    device: b.Word
+    slots: b.Slots
+    memory_mb: b.Quantity = 0
+    price_per_hour_usd: b.Amount | None = None
+    tier: b.Word = "none"
+    host: b.Word = ""
+    environment: b.Word = ""
+    provider: b.Word = ""
+    instance: b.Word = ""
+    spot: bool = False
+    price_source: b.Word = ""
+
+
+class WorkerLeft(_Life, frozen=True, kw_only=True, tag="worker.left"):
+    """A worker has stopped taking runs. `silent`: another worker posted this, because it no longer answered."""
+
+    reason: b.Text = ""
+    silent: bool = False

@@ -1,0 +1,240 @@
+"""What the time of workers costs: running sums of a board, which `mesh.money` asks. Pure.
+
+A life of a worker costs its price per hour from its joining until it leaves, runs or not. Where it left without a word
+(it was silent, or another life of its name joined), it costs until its last sign of life. A life without a price has
+an unknown cost. In an arena with a budget of dollars such a life is unpaid: it is handed nothing and costs the arena
+nothing. So is one that joined when the budget could not pay for one more run with it in the fleet.
+"""
+
+import datetime as dt
+from collections.abc import Collection
+from typing import Protocol, Self
+
+import msgspec
+
+from mesh import events as e
+from mesh.records import JudgeTotal
+from mesh.spec import ArenaSpec
+
+SPARE_S = 120.0
+"""Seconds of the fleet that a budget keeps for the end of the arena, and for the wait before it."""
+
+
+DOWN_AFTER_S = 300.0
+"""Seconds without a fact after which a swarm may have been down, and workers that still count may be dead."""
+
+WAITS = 5
+"""How many times its CPU seconds a score program may take in wall seconds, with `WAITS_S`: for what only waits."""
+WAITS_S = 5.0
+
+
+class Spending(Protocol):
+    """What of a board counts here: `spent` is what models cost each author, `judge` what scoring asked of models."""
+
+    opened: e.ArenaOpened | None
+    spent: dict[str, float]
+    judge: JudgeTotal
+    unfinished: dict[str, None]
+
+
+class PaidLife(msgspec.Struct):
+    """One life of a worker that has not left: it costs from `since` on; `last` is its last sign of life.
+
+    `is_paid` is false where the budget does not pay for it.
+    """
+
+    name: str
+    since: dt.datetime
+    last: dt.datetime
+    worker_class: str
+    slots: int
+    price_per_hour_usd: float | None = None
+    is_paid: bool = True
+
+    @property
+    def usd_per_s(self) -> float:
+        """What the arena pays for a second of it."""
+        return (self.price_per_hour_usd or 0.0) / 3600 if self.is_paid else 0.0
+
+    def usd(self, now: dt.datetime) -> float:
+        """Return what it has cost the arena."""
+        return self.usd_per_s * max(0.0, (now - self.since).total_seconds())
+
+
+class WorkerCosts(msgspec.Struct):
+    """What workers cost, and what the arena may spend.
+
+    `limit_usd` is what was granted in all, None without a budget; it began with what was spent before the first grant.
+    `unpriced` counts the lives that had no price, ended ones too. `ended_usd` is the cost of the lives that have ended,
+    `lives` are the others by boot id, and `boots` their boot ids by name. `under_way` has the runs that workers have
+    begun, each with that life, when it began, and when it must have ended. `cheapest_per_hour_usd` is the lowest price
+    that a paid life had, `overhead_s` the sum over `overheads` runs of what they took beside trial and scoring.
+    `last` is the time of the last fact, and `woken` that of the last one after a silence of more than `DOWN_AFTER_S`.
+    """
+
+    limit_usd: float | None = None
+    grants: int = 0
+    unpriced: int = 0
+    ended_usd: float = 0.0
+    lives: dict[str, PaidLife] = {}
+    boots: dict[str, str] = {}
+    under_way: dict[str, tuple[str, dt.datetime, dt.datetime]] = {}
+    cheapest_per_hour_usd: float | None = None
+    overhead_s: float = 0.0
+    overheads: int = 0
+    last: dt.datetime | None = None
+    woken: dt.datetime | None = None
+
+    def take(self, board: Spending, at: dt.datetime, author: str, event: e.AnyEvent) -> None:
+        """Take the next fact that counts; `board` has it already.
+
+        Args:
+            board: The board whose costs these are.
+            at: The time of the entry.
+            author: Who posted the fact.
+            event: The fact.
+        """
+        if self.last is None or (at - self.last).total_seconds() > DOWN_AFTER_S:
+            self.woken = at
+        self.last = at
+        match event:
+            case e.RunStarted():
+                if (begun := self.under_way.get(event.run)) and (before := self.lives.get(begun[0])):
+                    before.last = at  # until now its lease kept others from the run
+                if life := self.lives.get(event.worker):
+                    life.last = at
+                if life and board.opened and event.run in board.unfinished:
+                    until = at + dt.timedelta(seconds=self.longest_s(board.opened.spec))
+                    self.under_way[event.run] = (event.worker, at, until)
+            case e.RunFinished():
+                begun = self.under_way.pop(event.run, None)
+                if life := self.lives.get(event.worker):
+                    life.last = at
+                if begun and begun[0] == event.worker:
+                    took = (at - begun[1]).total_seconds() - event.trial_s - event.score_s
+                    self.overhead_s, self.overheads = self.overhead_s + max(0.0, took), self.overheads + 1
+            case e.WorkerJoined():
+                self._join(board, at, author, event)
+            case e.WorkerLeft():
+                if life := self.lives.get(event.boot):
+                    self._end(event.boot, life.last if event.silent else at)
+                    self._pay_more(board, at)
+            case e.BudgetGranted():
+                self._grant(board, at, event)
+
+    def without_silent(self, answering: Collection[str]) -> Self:
+        """Return these costs as if the lives that do not answer a roll call had ended at their last signs of life.
+
+        Args:
+            answering: Boot ids of those that answer.
+        """
+        found = msgspec.structs.replace(self, lives=dict(self.lives), boots=dict(self.boots))
+        for boot, life in self.lives.items():
+            if boot not in answering:
+                found._end(boot, life.last)
+        return found
+
+    def spent_usd(self, board: Spending, now: dt.datetime) -> float:
+        """Return what the arena has spent up to `now`, as far as prices are known."""
+        models = sum(board.spent.values()) + board.judge.usd
+        return models + self.ended_usd + sum(life.usd(now) for life in self.lives.values())
+
+    @property
+    def usd_per_s(self) -> float:
+        """What the arena pays for a second of all workers."""
+        return sum(life.usd_per_s for life in self.lives.values())
+
+    @property
+    def least_per_s(self) -> float:
+        """What a second of the cheapest worker costs that the arena could pay for; 0 if none is known."""
+        prices = [life.price_per_hour_usd for life in self.lives.values() if life.price_per_hour_usd is not None]
+        known = [] if self.cheapest_per_hour_usd is None else [self.cheapest_per_hour_usd]
+        return min([*prices, *known], default=0.0) / 3600
+
+    @property
+    def mean_overhead_s(self) -> float:
+        """Mean seconds of a run beside its trial and its scoring."""
+        return self.overhead_s / self.overheads if self.overheads else 0.0
+
+    def longest_s(self, spec: ArenaSpec) -> float:
+        """Return how many seconds a run may take on the workers that are there."""
+        on_cpu = any(not life.worker_class.startswith("cuda") for life in self.lives.values())
+        return longest_run_s(spec, on_cpu=on_cpu) + self.mean_overhead_s
+
+    def pays(
+        self, board: Spending, now: dt.datetime, usd_per_s: float, *, seconds: float = 0.0, asked_usd: float = 0.0
+    ) -> bool:
+        """Tell whether the budget pays for workers until a run that begins now has ended, and the arena after it.
+
+        Args:
+            board: The board whose costs these are.
+            now: The time.
+            usd_per_s: What a second of all workers costs.
+            seconds: How long the run may wait before it begins.
+            asked_usd: What the scoring of other runs may ask of models meanwhile, in dollars.
+        """
+        if self.limit_usd is None or board.opened is None:
+            return True
+        spec = board.opened.spec
+        lasts = seconds + self.longest_s(spec) + SPARE_S
+        asked = max(asked_usd, len(self.under_way) * spec.judge.usd_per_run) + spec.judge.usd_per_run
+        return self.spent_usd(board, now) + usd_per_s * lasts + asked <= self.limit_usd
+
+    def _join(self, board: Spending, at: dt.datetime, author: str, event: e.WorkerJoined) -> None:
+        if (earlier := self.boots.get(author)) and (before := self.lives.get(earlier)):
+            self._end(earlier, before.last)
+        price = event.price_per_hour_usd
+        life = PaidLife(author, at, at, event.worker_class, event.slots, price, is_paid=False)
+        self.lives[event.boot], self.boots[author] = life, event.boot
+        life.is_paid, self.unpriced = self._may_pay(board, at, life), self.unpriced + (price is None)
+        self._note_price(life)
+
+    def _may_pay(self, board: Spending, at: dt.datetime, life: PaidLife) -> bool:
+        """Tell whether the budget pays for one more life; for one that costs nothing it always does."""
+        price = life.price_per_hour_usd
+        if self.limit_usd is None or price == 0:
+            return True
+        return price is not None and self.pays(board, at, self.usd_per_s + price / 3600)
+
+    def _note_price(self, life: PaidLife) -> None:
+        price = life.price_per_hour_usd
+        if life.is_paid and price is not None:
+            known = self.cheapest_per_hour_usd
+            self.cheapest_per_hour_usd = price if known is None else min(price, known)
+
+    def _end(self, boot: str, at: dt.datetime) -> None:
+        life = self.lives.pop(boot)
+        self.ended_usd += life.usd(at)
+        if self.boots.get(life.name) == boot:
+            del self.boots[life.name]
+        self.under_way = {run: begun for run, begun in self.under_way.items() if begun[0] != boot}
+
+    def _grant(self, board: Spending, at: dt.datetime, event: e.BudgetGranted) -> None:
+        """Add to the limit; lives that the budget did not pay for are paid from now on where it does."""
+        self.grants = max(self.grants, event.n)
+        if event.usd is None:
+            return
+        before = self.spent_usd(board, at) if self.limit_usd is None else self.limit_usd
+        self.limit_usd = before + event.usd
+        self._pay_more(board, at)
+
+    def _pay_more(self, board: Spending, at: dt.datetime) -> None:
+        """Pay for lives that the budget did not pay for, from now on, where it does; for none without a price."""
+        for life in self.lives.values() if self.limit_usd is not None else ():
+            if life.price_per_hour_usd is None:
+                life.is_paid = False
+            elif not life.is_paid and self._may_pay(board, at, life):
+                life.is_paid, life.since = True, at
+                self._note_price(life)
+
+
+def longest_run_s(spec: ArenaSpec, *, on_cpu: bool = False) -> float:
+    """Return how many wall seconds trial and scoring of a run may take: all deadlines together.
+
+    Args:
+        spec: The arena.
+        on_cpu: Whether scoring counts in CPU seconds, and so may wait.
+    """
+    scorings = [stage.deadline_s or spec.score.deadline_s for stage in spec.score.stage] + [spec.score.deadline_s]
+    waited = [WAITS * deadline_s + WAITS_S if on_cpu else deadline_s for deadline_s in scorings]
+    return spec.trial.deadline_s + sum(stage.budget_s for stage in spec.score.stage) + sum(waited)

@@ -1,0 +1,151 @@
+"""What is about to be spent, said before it is: one line, and a question at a terminal."""
+
+import datetime as dt
+import sys
+from pathlib import Path
+
+import anyio.to_thread
+import msgspec
+
+from gateway.reach import follower_of
+from gpu_worker.machine import survey
+from mesh.board import Board
+from mesh.bus import ArenaBus
+from mesh.errors import BadInput
+from mesh.follow import Follower
+from mesh.machine_price import MachinePrice, from_table
+from mesh.money import (
+    burn_per_hour_usd,
+    cost_line,
+    limit_usd,
+    pays_with,
+    spent_usd,
+    unpriced_workers,
+    why_unpaid,
+)
+from mesh.roll_call import roll_call
+
+
+def priced_machine(price: MachinePrice, home: Path, device: str, slots: int | None) -> tuple[MachinePrice, int]:
+    """Return the price of this machine, from the table where options name its provider, and how many slots it has.
+
+    Raises:
+        BadInput: The table has no such machine.
+    """
+    if price.per_hour_usd is None and not price.provider:
+        return price, 1
+    machine = survey(device, slots)
+    gpus = len({slot.cuda_index for slot in machine.slots})
+    found = from_table(price, home, device=machine.device, memory_mb=machine.memory_mb, gpus=gpus)
+    return found, len(machine.slots)
+
+
+async def agree_on_cost(board: Board, name: str, price: MachinePrice, slots: int, *, yes: bool) -> None:
+    """Say what a worker that is about to join costs, and ask whether to spend it, if it costs anything.
+
+    Args:
+        board: The board of the arena.
+        name: The worker's name.
+        price: What the machine costs.
+        slots: How many runs it takes at a time.
+        yes: Whether the user has agreed already.
+
+    Raises:
+        BadInput: The budget does not pay for a run with it, the price is not known although there is a budget, nobody
+            can be asked, or the answer is no.
+    """
+    if unpriced := why_unpaid(board, name, "", price.per_hour_usd):
+        raise BadInput(unpriced)
+    per_hour, now = price.per_hour_usd or 0.0, board.time  # the time of the log: who was killed since costs no more
+    line = cost_line(board, now, more_per_hour_usd=per_hour, more_slots=slots, name=name)
+    if not pays_with(board, now, per_hour, name=name):
+        raise BadInput(
+            f"the budget of arena {board.arena} pays for no further run ({line}): `mesh budget grant USD` grants more, "
+            "and so does a greater `stop.usd` in arena.toml"
+        )
+    if per_hour:
+        await ask_to_spend(line, yes=yes)
+
+
+async def ask_to_spend(line: str, *, yes: bool) -> None:
+    """Print what is about to be spent; at a terminal, ask whether to go on.
+
+    Args:
+        line: What is about to be spent.
+        yes: Whether the user has agreed already.
+
+    Raises:
+        BadInput: Nobody can be asked, or the answer is no.
+    """
+    print(f"mesh: {line}", file=sys.stderr)
+    if yes:
+        return
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        raise BadInput("this costs money, and nobody is at a terminal to agree: give --yes")
+    print("Go on? [Y/n] ", end="", file=sys.stderr, flush=True)
+    answer = await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+    if not answer or answer.strip().lower() not in ("", "y", "yes"):
+        raise BadInput("not agreed to: nothing was started or granted")
+
+
+async def followed(bus: ArenaBus) -> tuple[Follower, Board]:
+    """Return a follower of the log as of now, and its board to look at: there, who does not answer costs no more.
+
+    Raises:
+        BadInput: The arena was never opened.
+    """
+    follower = follower_of(bus)
+    await follower.catch_up()
+    board = follower.board
+    if board.opened is None:
+        raise BadInput(f"arena {bus.arena} was never opened; mesh open FOLDER opens it")
+    answering = await roll_call(bus, [*board.worker_costs.lives])
+    return follower, msgspec.structs.replace(board, worker_costs=board.worker_costs.without_silent(answering))
+
+
+class BudgetFigures(msgspec.Struct, frozen=True):
+    """What `mesh budget` shows, in dollars; `limit_usd` and `left_usd` are None without a budget."""
+
+    arena: str
+    state: str
+    limit_usd: float | None
+    spent_usd: float
+    left_usd: float | None
+    models_usd: float
+    judge_usd: float
+    workers_usd: float
+    per_hour_usd: float
+    workers_unpriced: list[str]
+    grants: int
+
+
+def budget_figures(board: Board, now: dt.datetime) -> BudgetFigures:
+    """Return what was granted and spent, on what, and what the workers cost in an hour."""
+    limit, spent = limit_usd(board), spent_usd(board, now)
+    models, judge = sum(board.spent.values()), board.judge.usd
+    return BudgetFigures(
+        arena=board.arena,
+        state="closed" if board.closed else "open",
+        limit_usd=limit,
+        spent_usd=round(spent, 6),
+        left_usd=None if limit is None else round(limit - spent, 6),
+        models_usd=round(models, 6),
+        judge_usd=round(judge, 6),
+        workers_usd=round(spent - models - judge, 6),
+        per_hour_usd=round(burn_per_hour_usd(board), 6),
+        workers_unpriced=unpriced_workers(board),
+        grants=board.worker_costs.grants,
+    )
+
+
+def budget_lines(board: Board, now: dt.datetime) -> list[str]:
+    """Return the figures of `mesh budget` as lines for people."""
+    found = budget_figures(board, now)
+    lines = [
+        f"arena {found.arena}: {cost_line(board, now)}",
+        f"models ${found.models_usd:.4f}, judge ${found.judge_usd:.4f}, workers ${found.workers_usd:.4f}",
+    ]
+    if found.limit_usd is None:
+        lines.append("no budget: `mesh budget grant USD` sets one")
+    cure = "give it --price-per-hour USD, 0 if it costs nothing"
+    return lines + [f"the price of worker {name} is not known: {cure}" for name in found.workers_unpriced]
