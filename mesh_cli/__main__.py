@@ -28,6 +28,7 @@ import io
 
 from cyclopts import CycloptsError, Group
 
+import mesh_cli.commands.hub_backup  # noqa: F401  joins the app too
 from mesh.errors import MeshError
 from mesh_cli.app import app
 from mesh_cli.commands import (  # noqa: F401  they join the app
