@@ -60,6 +60,7 @@ from mesh_cli.commands import (  # noqa: F401  they join the app
     post,
     prices,
     propose,
+    rent,
     report,
     show,
     skill,
@@ -82,7 +83,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "Watch": ("status", "tail", "top", "web"),
     "Look closer": ("leaderboard", "show", "diff", "code", "lineage", "children", "leaves", "report"),
     "Ask": ("sql",),
-    "Rent": ("prices",),
+    "Rent": ("prices", "rent"),
     "Take part": (
         "digest",
         "checkout",
