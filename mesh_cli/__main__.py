@@ -28,6 +28,7 @@ import io
 
 from cyclopts import CycloptsError, Group
 
+import mesh_cli.commands.hub_backup  # noqa: F401  joins the app too
 from mesh.errors import MeshError
 from mesh_cli.app import app
 from mesh_cli.commands import (  # noqa: F401  they join the app
@@ -61,6 +62,7 @@ from mesh_cli.commands import (  # noqa: F401  they join the app
     post,
     prices,
     propose,
+    rent,
     report,
     show,
     skill,
@@ -83,7 +85,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "Watch": ("status", "tail", "top", "web"),
     "Look closer": ("leaderboard", "show", "diff", "code", "lineage", "children", "leaves", "report"),
     "Ask": ("sql",),
-    "Rent": ("prices",),
+    "Rent": ("prices", "rent"),
     "Take part": (
         "digest",
         "checkout",
