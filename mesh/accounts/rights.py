@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from mesh import wire
+from mesh.bus import WORKERS
 from mesh.events import KINDS, LANES
 
 MemberRole = Literal["agent", "curator", "worker", "observer"]
@@ -49,9 +50,6 @@ WHO_POSTS: dict[str, tuple[MemberRole, ...]] = {
 
 MOST_SUBSCRIPTIONS, MOST_PAYLOAD_BYTES = 64, 300_000
 """Of one connection of a member; the server closes a connection that exceeds one of them."""
-
-WORK_QUEUE = "workers"
-"""The queue from which workers take runs."""
 
 _ARENA, _NAME = "{{tag(arena)}}", "{{name()}}"
 _API = "$JS.API."
@@ -128,13 +126,13 @@ _ANSWER = "_R_.>"
 """The subjects on which a service of another account is answered: the hub asks who is here."""
 _PUT_OBJECTS = f"meshobj.{_ARENA}.*.*"
 _KEEP_CALLS = wire.call_subject(_ARENA, "*")
-_BATON = wire.live_subject(_ARENA, f"work.{WORK_QUEUE}")
+_BATON = wire.live_subject(_ARENA, f"work.{WORKERS}")
 """By which a worker that found work wakes the next one."""
 _CURVES, _HERE = wire.live_subject(_ARENA, "curve.>"), wire.live_subject(_ARENA, "here.*")
 
 
 def _consumer(lane: str) -> str:
-    return f"{_LOG_STREAM}{_ARENA}.{WORK_QUEUE}_run-requested-{lane}"
+    return f"{_LOG_STREAM}{_ARENA}.{WORKERS}_run-requested-{lane}"
 
 
 _TAKE_WORK = tuple(

@@ -5,13 +5,12 @@ from typing import Any
 
 import msgspec
 
+from mesh.bus import WORKERS
 from mesh.errors import BusRefused
 from mesh.events import LANES
 from mesh.jetstream.link import Link
 from mesh.jetstream.streams import stream_of
 
-WORK_QUEUE = "workers"
-"""The queue whose members are the workers; its consumers are named after it and the lane."""
 _NO_SUCH = (10014, 10059)
 """Error codes: there is no such consumer, no such stream."""
 
@@ -34,7 +33,7 @@ class StreamSize(msgspec.Struct, frozen=True):
 
 def lane_consumer(lane: str) -> str:
     """Return the name of the consumer from which workers take the runs of a lane."""
-    return f"{WORK_QUEUE}_run-requested-{lane}"
+    return f"{WORKERS}_run-requested-{lane}"
 
 
 async def lane_lags(link: Link, arena: str) -> dict[str, LaneLag]:

@@ -23,7 +23,7 @@ _NAMES_PER_PAGE = 1024
 
 
 class StreamState(msgspec.Struct, frozen=True):
-    """A copied stream: what its server said of it, as `restore_stream` wants it, and how far it goes."""
+    """A copied stream: what its server said of it, as `write_stream_copy` wants it, and how far it goes."""
 
     config: dict[str, Any]
     state: dict[str, Any]
@@ -106,7 +106,7 @@ def _check_end(stream: str, end: Msg) -> None:
         )
 
 
-async def restore_stream(link: Link, copied: StreamState, parts: AsyncIterator[bytes]) -> None:
+async def write_stream_copy(link: Link, copied: StreamState, parts: AsyncIterator[bytes]) -> None:
     """Make a stream again from a copy of it. A copy that breaks off leaves no stream.
 
     Raises:

@@ -23,9 +23,9 @@ from mesh.jetstream.stream_copy import (
     StreamState,
     copied_stream,
     delete_empty_stream,
-    restore_stream,
     stream_extent,
     stream_names,
+    write_stream_copy,
 )
 
 BACKUP_FORMAT = 1
@@ -100,7 +100,9 @@ async def back_up(hub: JetStreamHub, target: Path, folder: Path | None, say: _Sa
     return listed
 
 
-async def restore_streams(hub: JetStreamHub, listed: BackupList, source: Path, say: _Say = lambda _: None) -> list[str]:
+async def write_stream_copys(
+    hub: JetStreamHub, listed: BackupList, source: Path, say: _Say = lambda _: None
+) -> list[str]:
     """Make the streams of a backup again on a server; return the names of those that were not there.
 
     A stream that is there as it is in the backup was restored before and is passed over. One that a server has made at
@@ -121,7 +123,7 @@ async def restore_streams(hub: JetStreamHub, listed: BackupList, source: Path, s
         elif there is not None:
             raise BusRefused(f"the server has another stream {name} already: restore into a server without arenas")
         say(f"stream {name}")
-        await restore_stream(hub.link, stream.about, _parts(source / stream.file.path))
+        await write_stream_copy(hub.link, stream.about, _parts(source / stream.file.path))
         made.append(name)
     return made
 

@@ -20,7 +20,8 @@ from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub, write_configs
 from mesh.accounts.issuing import issue
 from mesh.accounts.nkey import Nkey, new_nkey
-from mesh.accounts.rights import WORK_QUEUE, MemberRole
+from mesh.accounts.rights import MemberRole
+from mesh.bus import WORKERS
 from mesh.events import LANES
 from mesh.jetstream.closing import close_client
 from mesh.jetstream.credentials import proof
@@ -197,7 +198,7 @@ async def _open(own: Speaker, arena: str) -> None:
         answer = await own.say(f"{JS}STREAM.CREATE.{stream}", json.dumps(config).encode())
         assert "error" not in answer, answer
     for lane in LANES:
-        name, subject = f"{WORK_QUEUE}_run-requested-{lane}", wire.kind_filter(arena, f"run.requested.{lane}")
+        name, subject = f"{WORKERS}_run-requested-{lane}", wire.kind_filter(arena, f"run.requested.{lane}")
         config = {"durable_name": name, "name": name, "ack_policy": "explicit", "filter_subject": subject}
         asked = json.dumps({"stream_name": f"MESH_{arena}", "config": config}).encode()
         answer = await own.say(f"{JS}CONSUMER.CREATE.MESH_{arena}.{name}.{subject}", asked)
