@@ -11,7 +11,6 @@ granted, as long as runs keep to their deadlines and workers leave when the aren
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable
 
 from mesh.board import Board
 from mesh.events import RunRequested
@@ -81,19 +80,20 @@ def may_begin(board: Board, now: dt.datetime) -> bool:
     return board.worker_costs.pays(board, now, board.worker_costs.usd_per_s)
 
 
-def pays_with(board: Board, now: dt.datetime, more_per_hour_usd: float, *, name: str = "") -> bool:
+def pays_with(board: Board, now: dt.datetime, more_per_hour_usd: float, *, worker_class: str, name: str = "") -> bool:
     """Tell whether the budget pays for one more run with another worker in the fleet.
 
     Args:
         board: The board of the arena.
         now: The time.
         more_per_hour_usd: What that worker costs in an hour.
+        worker_class: Its class.
         name: Its name: an earlier life of that name costs no more.
     """
     costs = board.worker_costs
     before = costs.lives.get(costs.boots.get(name, ""))
     per_s = costs.usd_per_s - (before.usd_per_s if before else 0.0) + more_per_hour_usd / 3600
-    return costs.pays(board, now, per_s)
+    return costs.pays(board, now, per_s, worker_class=worker_class)
 
 
 def why_no_call(board: Board, usd: float) -> str:
@@ -128,11 +128,11 @@ class Reservation:
             if life.is_paid:
                 self._slots[life.worker_class] += life.slots
 
-    def admits(self, requests: Iterable[RunRequested]) -> bool:
-        """Tell whether the budget pays for these runs as well, all of them; if so, they count as open from now on."""
+    def admits(self, request: RunRequested) -> bool:
+        """Tell whether the budget pays for this run as well; if so, it counts as open from now on."""
         if not self.is_limited:
             return True
-        more = self._open + Counter(request.worker_class for request in requests)
+        more = self._open + Counter([request.worker_class])
         waits_s = (self._rounds(more) - 1) * self._costs.longest_s(self._board.spec)
         asked = (more.total() - 1) * self._board.spec.judge.usd_per_run
         per_s = self._costs.usd_per_s if self._slots else self._costs.least_per_s

@@ -156,13 +156,21 @@ class WorkerCosts(msgspec.Struct):
         """Mean seconds of a run beside its trial and its scoring."""
         return self.overhead_s / self.overheads if self.overheads else 0.0
 
-    def longest_s(self, spec: ArenaSpec) -> float:
-        """Return how many seconds a run may take on the workers that are there."""
-        on_cpu = any(not life.worker_class.startswith("cuda") for life in self.lives.values())
+    def longest_s(self, spec: ArenaSpec, worker_class: str = "") -> float:
+        """Return how many seconds a run may take on the workers that are there, and on those of another class."""
+        classes = [*(life.worker_class for life in self.lives.values()), *filter(None, [worker_class])]
+        on_cpu = any(not each.startswith("cuda") for each in classes)
         return longest_run_s(spec, on_cpu=on_cpu) + self.mean_overhead_s
 
     def pays(
-        self, board: Spending, now: dt.datetime, usd_per_s: float, *, seconds: float = 0.0, asked_usd: float = 0.0
+        self,
+        board: Spending,
+        now: dt.datetime,
+        usd_per_s: float,
+        *,
+        seconds: float = 0.0,
+        asked_usd: float = 0.0,
+        worker_class: str = "",
     ) -> bool:
         """Tell whether the budget pays for workers until a run that begins now has ended, and the arena after it.
 
@@ -172,11 +180,12 @@ class WorkerCosts(msgspec.Struct):
             usd_per_s: What a second of all workers costs.
             seconds: How long the run may wait before it begins.
             asked_usd: What the scoring of other runs may ask of models meanwhile, in dollars.
+            worker_class: The class of a worker that is about to join; "" for none.
         """
         if self.limit_usd is None or board.opened is None:
             return True
         spec = board.opened.spec
-        lasts = seconds + self.longest_s(spec) + SPARE_S
+        lasts = seconds + self.longest_s(spec, worker_class) + SPARE_S
         asked = max(asked_usd, len(self.under_way) * spec.judge.usd_per_run) + spec.judge.usd_per_run
         return self.spent_usd(board, now) + usd_per_s * lasts + asked <= self.limit_usd
 

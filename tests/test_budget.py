@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from agents.curation.admission import decide
+from agents.curation.stopping import within_budget
 from mesh import events as e
 from mesh.money import (
     GHOSTS_S,
@@ -248,15 +249,28 @@ def test_a_free_worker_joins_an_arena_whose_money_is_gone() -> None:
     assert log.board.worker_costs.lives["b1"].is_paid
 
 
-def test_proofs_are_requested_all_or_not_at_all() -> None:
+def test_an_open_run_keeps_its_money_and_the_next_one_of_its_slot_needs_as_much() -> None:
     log = granted(2 * longest_run_s(NIGHT) + SPARE_S + 60)
     log.add("gpu", joined("b1", 3600.0))
     reservation = Reservation(log.board, log.board.time)
-    log.propose("p")
-    two = [_request(log, seed) for seed in (1, 2)]
-    assert not reservation.admits([*two, _request(log, 3)])
-    assert reservation.admits(two)
-    assert not reservation.admits([_request(log, 3)])
+    assert [reservation.admits(_request(log, seed)) for seed in (1, 2, 3)] == [True, True, False]
+
+
+def test_proof_comes_before_search_when_money_is_short() -> None:
+    log = granted(longest_run_s(NIGHT) + SPARE_S + 60)  # for one run
+    log.add("gpu", joined("b1", 3600.0))
+    search, proof = replace(_request(log, 1), lane="explore"), _request(log, 2)
+    note = e.NotePosted(channel="search", text="a decision that costs nothing")
+    assert within_budget(log.board, log.board.time, [search, note, proof]) == [note, proof]
+    assert within_budget(log.board, log.board.time, [search, note]) == [search, note]
+
+
+def test_no_one_explains_why_a_blocked_proposal_runs_that_does_not() -> None:
+    log = granted(longest_run_s(NIGHT))
+    log.add("gpu", joined("b1", 0.01))
+    log.add("rex", e.ModelAsked(model="m", purpose="x", ok=True, cost=e.Cost(usd=longest_run_s(NIGHT))))
+    why = e.CritiquePosted(target=git_hash("p"), verdict="endorse", rule="overruled", text="runs despite a block")
+    assert within_budget(log.board, log.board.time, [why, replace(_request(log, 1), lane="explore")]) == []
 
 
 def _request(log: Log, seed: int) -> e.RunRequested:

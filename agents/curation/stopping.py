@@ -40,15 +40,16 @@ def stop(board: Board, now: dt.datetime) -> list[ArenaClosed]:
 def within_budget(board: Board, now: dt.datetime, events: Sequence[AnyEvent]) -> list[AnyEvent]:
     """Return these decisions without the requests for runs that the budget does not pay for.
 
-    Runs that prove something are requested all or not at all: a race with a part of its runs would prove less.
+    What proves something comes first, and search gets nothing as long as it has to wait: scores that nobody can prove
+    any more are worth little. What is left out is requested again when open runs have ended, and have cost less than
+    they might have.
     """
     reservation = Reservation(board, now)
     requests = [event for event in events if isinstance(event, RunRequested)]
     if not requests or not reservation.is_limited:
         return list(events)
-    proofs = [request for request in requests if request.lane in PROOF]
-    granted = {request.run for request in proofs} if proofs and reservation.admits(proofs) else set[str]()
-    granted |= {each.run for each in requests if each.lane not in PROOF and reservation.admits([each])}
+    in_order = sorted(requests, key=lambda request: request.lane not in PROOF)
+    granted = {request.run for request in takewhile(reservation.admits, in_order)}
     refused = {request.proposal for request in requests if request.run not in granted}
     return [event for event in events if not _is_refused(event, granted, refused)]
 

@@ -26,39 +26,51 @@ from mesh.money import (
 from mesh.roll_call import roll_call
 
 
-def priced_machine(price: MachinePrice, home: Path, device: str, slots: int | None) -> tuple[MachinePrice, int]:
-    """Return the price of this machine, from the table where options name its provider, and how many slots it has.
+class PricedMachine(msgspec.Struct, frozen=True):
+    """This machine as a worker that is about to join: its price, its class, and how many runs it takes at a time."""
+
+    price: MachinePrice
+    worker_class: str
+    slots: int
+
+
+def priced_machine(price: MachinePrice, home: Path, device: str, slots: int | None) -> PricedMachine:
+    """Return this machine with its price, from the table where options name its provider.
+
+    Args:
+        price: The price that options give.
+        home: Folder of the user's own table of prices.
+        device: `auto`, `cpu` or `cuda`.
+        slots: How many runs it is to take at a time; None for as many as it can.
 
     Raises:
-        BadInput: The table has no such machine.
+        BadInput: The table has no such machine, or there is no such device.
     """
-    if price.per_hour_usd is None and not price.provider:
-        return price, 1
     machine = survey(device, slots)
     gpus = len({slot.cuda_index for slot in machine.slots})
     found = from_table(price, home, device=machine.device, memory_mb=machine.memory_mb, gpus=gpus)
-    return found, len(machine.slots)
+    return PricedMachine(found, machine.worker_class, len(machine.slots))
 
 
-async def agree_on_cost(board: Board, name: str, price: MachinePrice, slots: int, *, yes: bool) -> None:
+async def agree_on_cost(board: Board, name: str, machine: PricedMachine, *, yes: bool) -> None:
     """Say what a worker that is about to join costs, and ask whether to spend it, if it costs anything.
 
     Args:
         board: The board of the arena.
         name: The worker's name.
-        price: What the machine costs.
-        slots: How many runs it takes at a time.
+        machine: What it costs, and what it is.
         yes: Whether the user has agreed already.
 
     Raises:
         BadInput: The budget does not pay for a run with it, the price is not known although there is a budget, nobody
             can be asked, or the answer is no.
     """
+    price = machine.price
     if unpriced := why_unpaid(board, name, "", price.per_hour_usd):
         raise BadInput(unpriced)
     per_hour, now = price.per_hour_usd or 0.0, board.time  # the time of the log: who was killed since costs no more
-    line = cost_line(board, now, more_per_hour_usd=per_hour, more_slots=slots, name=name)
-    if not pays_with(board, now, per_hour, name=name):
+    line = cost_line(board, now, more_per_hour_usd=per_hour, more_slots=machine.slots, name=name)
+    if not pays_with(board, now, per_hour, worker_class=machine.worker_class, name=name):
         raise BadInput(
             f"the budget of arena {board.arena} pays for no further run ({line}): `mesh budget grant USD` grants more, "
             "and so does a greater `stop.usd` in arena.toml"

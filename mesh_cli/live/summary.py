@@ -65,6 +65,8 @@ def summary(
     ended = screening(board)
     counts = f"{len(board.proposals)} proposals, {len(board.runs)} runs, {board.seq - first} new facts"
     print(f"\narena {board.arena}: {counts}")
+    if board.closed and board.closed.reason == "budget":
+        print(f"closed for its budget: {board.closed.text}; `mesh budget grant USD` grants more")
     print("runs: " + (", ".join(f"{count} {name}" for name, count in outcomes.most_common()) or "none finished yet"))
     if ended:
         print(ended)

@@ -34,6 +34,7 @@ from mesh.jetstream import connect
 from mesh.knobs import knobs_of
 from mesh.literals import how_to_add_knobs, language_of
 from mesh.machine_price import UNKNOWN_PRICE, MachinePrice
+from mesh.money import limit_usd
 from mesh.open_arena import exactly, open_arena
 from mesh.safe_path import PYTHON, outside
 from mesh.server import embedded
@@ -253,8 +254,9 @@ async def _swarm(
         name = opened.spec.name
         follower = Follower(bus, snapshot=settings.snapshot_file(home, name))
         await follower.catch_up()
-        price, places = await anyio.to_thread.run_sync(priced_machine, price, home, device, size.slots)
-        await agree_on_cost(follower.board, "worker", price, places, yes=yes)
+        if price != UNKNOWN_PRICE or limit_usd(follower.board) is not None:
+            machine = await anyio.to_thread.run_sync(priced_machine, price, home, device, size.slots)
+            await agree_on_cost(follower.board, "worker", machine, yes=yes)
         show = view_of(size.minutes, quiet=quiet)
         print(f"mesh: arena {name} version {opened.version} on {hub.link.url}, home {home}", file=sys.stderr)
         if no_confirm:
