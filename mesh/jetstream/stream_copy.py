@@ -30,8 +30,9 @@ class StreamState(msgspec.Struct, frozen=True):
 
     @property
     def extent(self) -> tuple[int, int, int]:
-        """First and last sequence, and the number of messages."""
-        return tuple(int(self.state.get(name) or 0) for name in ("first_seq", "last_seq", "messages"))  # type: ignore[return-value]
+        """First and last sequence, and the number of messages; the first is 0 where there is none."""
+        first, last, count = (int(self.state.get(name) or 0) for name in ("first_seq", "last_seq", "messages"))
+        return (first if count else 0), last, count
 
 
 async def stream_names(link: Link) -> list[str]:

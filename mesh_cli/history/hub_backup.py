@@ -100,9 +100,7 @@ async def back_up(hub: JetStreamHub, target: Path, folder: Path | None, say: _Sa
     return listed
 
 
-async def write_stream_copys(
-    hub: JetStreamHub, listed: BackupList, source: Path, say: _Say = lambda _: None
-) -> list[str]:
+async def restore_streams(hub: JetStreamHub, listed: BackupList, source: Path, say: _Say = lambda _: None) -> list[str]:
     """Make the streams of a backup again on a server; return the names of those that were not there.
 
     A stream that is there as it is in the backup was restored before and is passed over. One that a server has made at
