@@ -2,8 +2,11 @@
 
 import itertools
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 import yaml
 from msgspec.structs import replace
@@ -11,14 +14,21 @@ from msgspec.structs import replace
 from mesh import events as e
 from mesh.errors import BadInput
 from mesh.gpu_prices import PRICE_COLUMNS, GpuPrice, read_gpu_prices
+from mesh.jetstream import connect
 from mesh.sql_protocol import Query
 from mesh.testing import content_hash
+from mesh.wire import Post
+from mesh_cli.exit import ExitCode
 from mesh_cli.rental.measured import ArenaMeasured, ClassMeasured, ProviderGroup, measured_classes
 from mesh_cli.rental.rent_forms import printed_form
 from mesh_cli.rental.rent_options import FEWEST, Rental, chosen, rental
 from mesh_cli.rental.rent_table import rent_lines, unmeasured_lines
+from tests.support.arenas import write_arena
 from tests.support.folding import folded
 from tests.support.history import T0, finish, opened, proposal, request
+from tests.test_cli import Mesh, fill, mesh, refused, serving
+
+__all__ = ["mesh"]
 
 TABLE = read_gpu_prices(
     "\n".join(
@@ -252,3 +262,57 @@ async def test_what_is_measured_is_read_from_a_log(tmp_path: Path) -> None:
     assert json.loads(json.dumps([option.usd_per_trial for option in options])) == sorted(
         o.usd_per_trial for o in options
     )
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[str]:
+    """A home whose log has a worker at half a dollar per hour, and six scored runs of ten seconds."""
+    with serving(tmp_path / "home") as url:
+        tree, _ = anyio.run(fill, tmp_path / "home", url, write_arena(tmp_path / "arena"))
+        joined = e.WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=2, price_per_hour_usd=0.5)
+        runs = [f"m{number}" for number in range(6)]
+
+        async def work() -> None:
+            async with connect(url) as hub:
+                bus = await hub.arena("tiny")
+                await bus.post(Post.new("gpu", joined))
+                for run in runs:
+                    await bus.post(Post.new("cur", request(run, tree)))
+                    await bus.post(Post.new("gpu", e.RunStarted(run=run, attempt=1, worker="w")))
+                    await bus.post(Post.new("gpu", replace(finish(run, tree, 0.5), cost=e.Cost(usd=0.1, seconds=10.0))))
+
+        anyio.run(work)
+        yield url
+
+
+def grant(url: str, usd: float) -> None:
+    async def post() -> None:
+        async with connect(url) as hub:
+            await (await hub.arena("tiny")).post(Post.new("op", e.BudgetGranted(n=9, usd=usd)))
+
+    anyio.run(post)
+
+
+def test_the_command_ranks_what_was_measured_and_says_what_is_spent(lab: str, mesh: Mesh) -> None:
+    done = mesh("rent")
+    assert done.code == 0, done.err
+    header, row = [line.split() for line in done.out.splitlines()]
+    assert header[header.index("$20") - 2 : header.index("$20") + 1] == ["trials", "for", "$20"]
+    assert row[:5] == ["*", "cpu", "own", "price", "0.50"]
+    assert row[5:8] == ["720", "0.000694", "28,800"]  # two slots, ten seconds each
+    assert re.search(r"^mesh: about \$0\.50/h; .*spent \$[0-9.]+$", done.err, re.MULTILINE), done.err
+    assert mesh("rent", "--print", "join").out.splitlines()[1] == f"{JOIN} --yes --price 0.5 --idle-stop 10m"
+    refused(mesh("rent", "--print", "sky"), ExitCode.BAD_INPUT, "use --print join")
+    refused(mesh("rent", "--class", "cuda-h100"), ExitCode.BAD_INPUT, "no measured option is cuda-h100; there is cpu")
+    refused(mesh("rent", "--print", "join", "--json"), ExitCode.BAD_INPUT, "exclude each other")
+    spot = mesh("rent", "--spot")
+    assert (spot.code, spot.out) == (0, "")
+    assert "no class has 5 scored runs in arena tiny and a spot price: nothing is ranked" in spot.err
+
+
+def test_what_is_left_of_the_arenas_budget_is_what_can_be_spent(lab: str, mesh: Mesh) -> None:
+    grant(lab, 3.0)
+    [option] = json.loads(mesh("rent", "--json").out)["options"]
+    spent_within_ten_minutes = 0.5 / 6
+    assert (3.0 - spent_within_ten_minutes) * 1440 <= option["trials"] + 1 <= 3.0 * 1440 + 1
+    assert json.loads(mesh("rent", "--budget", "1", "--json").out)["options"][0]["trials"] == 1440

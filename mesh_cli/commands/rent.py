@@ -15,7 +15,12 @@ def rent(
     *,
     arena: ArenaOption = None,
     nats: Nats = None,
-    budget: Annotated[float, Parameter(help="Dollars to spend.", validator=Number(gt=0))] = 20.0,
+    budget: Annotated[
+        float | None,
+        Parameter(
+            help="Dollars to spend; default: what is left of the arena's budget, else 20.", validator=Number(gt=0)
+        ),
+    ] = None,
     hours: Annotated[float, Parameter(help="Hours within which to spend them.", validator=Number(gt=0))] = 8.0,
     spot: Annotated[bool, Parameter(negative="", help="Rank spot machines, which may be taken back.")] = False,
     worker_class: Annotated[str, Parameter(name="--class", help="Only this worker class.")] = "",
@@ -40,13 +45,14 @@ def rent(
         from mesh import settings
         from mesh.errors import BadInput
         from mesh.gpu_prices import known_prices
-        from mesh_cli.connect import reach
+        from mesh.money import cost_line
+        from mesh_cli.connect import board_of, reach
         from mesh_cli.history.report import projection_to_ask
         from mesh_cli.render.columns import width_of_output
         from mesh_cli.rental.measured import measured_classes
         from mesh_cli.rental.price_table import age_remark
         from mesh_cli.rental.rent_forms import printed_form
-        from mesh_cli.rental.rent_options import FEWEST, chosen, rental
+        from mesh_cli.rental.rent_options import FEWEST, budget_left, chosen, rental
         from mesh_cli.rental.rent_table import rent_lines, unmeasured_lines
 
         if form is not None and json:
@@ -55,8 +61,10 @@ def rent(
         async with reach(arena, nats) as bus:
             async with projection_to_ask(bus, None) as ask:
                 measured = await measured_classes(ask, bus.arena)
-            name = bus.arena
-        found = rental(measured, prices, budget_usd=budget, hours=hours, spot=spot)
+            board = await board_of(bus)
+        now, name = dt.datetime.now(dt.UTC), board.arena
+        budget_usd = budget or budget_left(board, now)
+        found = rental(measured, prices, budget_usd=budget_usd, hours=hours, spot=spot)
         options = chosen(found.options, worker_class, provider)
         if json:
             print_json({"options": options, "unmeasured": found.unmeasured, "remarks": found.remarks})
@@ -69,7 +77,7 @@ def rent(
             print(printed_form(form, options[0], name, hours=hours), end="")
             return
         if options:
-            print("\n".join(rent_lines(options, budget_usd=budget, hours=hours, width=width_of_output())))
+            print("\n".join(rent_lines(options, budget_usd=budget_usd, hours=hours, width=width_of_output())))
         else:
             kind = "spot price" if spot else "price"
             print(
@@ -78,9 +86,10 @@ def rent(
             )
         if found.unmeasured:
             print("\n".join([*([""] if options else []), *unmeasured_lines(found.unmeasured)]))
+        print(f"mesh: {cost_line(board, now)}", file=sys.stderr)
         shown = {(option.provider, option.tier, option.gpu, option.seen) for option in options}
         listed = [price for price in prices if (price.provider, price.tier, price.gpu, price.seen) in shown]
-        for sentence in filter(None, [*found.remarks, age_remark(listed, dt.datetime.now(dt.UTC).date())]):
+        for sentence in filter(None, [*found.remarks, age_remark(listed, now.date())]):
             print(f"mesh: {sentence}", file=sys.stderr)
 
     return run(work)

@@ -4,18 +4,23 @@ An option is a worker class at one price. Only a class with `FEWEST` scored runs
 guessed from what a GPU can do elsewhere. All figures are of one machine whose slots are always busy.
 """
 
+import datetime as dt
 import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.gpu_models import gpu_model, is_same_gpu
 from mesh.gpu_prices import GpuPrice, newest, offers_of
+from mesh.money import budget_words, limit_usd, spent_usd
 from mesh_cli.rental.measured import ArenaMeasured, ClassMeasured, ProviderGroup
 
 FEWEST = 5
 """Scored runs of a class from which it is ranked."""
+BUDGET_USD = 20.0
+"""Dollars to spend where nobody has said how many."""
 ODD_STEPS = 0.1
 """By which share steps per trial of two classes differ before that is said."""
 
@@ -97,6 +102,22 @@ def rental(arena: ArenaMeasured, prices: Sequence[GpuPrice], *, budget_usd: floa
     options = [msgspec.structs.replace(option, is_pareto=_is_pareto(option, options)) for option in options]
     remarks = [*_unpriced(ranked, options), *_lost_unknown(options), *_slots(ranked, options), *_steps(ranked, options)]
     return Rental(options, _unmeasured(arena, ranked, prices, spot=spot), remarks)
+
+
+def budget_left(board: Board, now: dt.datetime) -> float:
+    """Return how many dollars are left of what was granted to an arena; `BUDGET_USD` where it has no budget.
+
+    Raises:
+        BadInput: nothing is left.
+    """
+    limit = limit_usd(board)
+    if limit is None:
+        return BUDGET_USD
+    left = limit - spent_usd(board, now)
+    if left <= 0:
+        spent = budget_words(board, now)
+        raise BadInput(f"arena {board.arena} has spent {spent}: grant more by `mesh budget grant`, or say --budget")
+    return left
 
 
 def chosen(options: Sequence[RentOption], worker_class: str = "", provider: str = "") -> list[RentOption]:
