@@ -23,7 +23,7 @@ from mesh.accounts.nkey import Nkey, new_nkey
 from mesh.accounts.rights import ROLE_NAMES
 from mesh.accounts.server_files import hub_server_config, listens_on
 from mesh.atomic_write import atomic_write
-from mesh.disk import free_bytes
+from mesh.disk import free_bytes, is_out_of_space
 from mesh.errors import BadInput
 from mesh.file_trees import delete
 
@@ -54,31 +54,24 @@ def init_hub(
         disk_bytes: bytes that the log may have; None is three quarters of what is free now.
 
     Raises:
-        BadInput: a value is not valid, or the folder has something else or another hub.
-        OSError: the folder cannot be written.
+        BadInput: a value is not valid, or the folder cannot be written, or has something else or another hub.
+        OSError: the disk is full.
     """
     folder = folder.expanduser().resolve()
     named = tuple(dict.fromkeys(map(check_host, (*nodes, *hosts) if nodes else hosts or ("localhost",))))
     wanted = (named, port, door_port, tuple(nodes))
     if len(set(nodes)) != len(nodes):
         raise BadInput(f"the nodes are {', '.join(nodes)}: name each of them once")
-    if there := _there(folder, wanted):
-        return there, False
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
     room = disk_bytes or max(LEAST_DISK_BYTES, int((free_bytes(folder) or 0) * _DISK_SHARE))
-    with _beside(folder) as staging:
-        _fill(staging, folder, wanted, room)
-        try:
-            staging.rename(folder)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            if there := _there(folder, wanted):  # another process was faster
-                return there, False
+    try:
+        if there := _there(folder, wanted):
+            return there, False
+        is_new = _make(folder, wanted, room)
+    except OSError as error:
+        if is_out_of_space(error):
             raise
-        _sync(folder.parent)
-    return HubFolder.open(folder), True
+        raise BadInput(f"the folder {folder} of a hub cannot be made: {error.strerror}") from None
+    return (HubFolder.open(folder), True) if is_new else (_there(folder, wanted) or HubFolder.open(folder), False)
 
 
 def write_configs(hub: HubFolder) -> None:
@@ -114,6 +107,22 @@ def _there(folder: Path, wanted: _Wanted) -> HubFolder | None:
         except NotADirectoryError:
             raise BadInput(f"{folder} is a file: give another --dir") from None
     return None
+
+
+def _make(folder: Path, wanted: _Wanted, disk_bytes: int) -> bool:
+    """Make a hub, and tell whether it is ours: another process may have been faster."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    with _beside(folder) as staging:
+        _fill(staging, folder, wanted, disk_bytes)
+        try:
+            staging.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
+        _sync(folder.parent)
+    return True
 
 
 def _fill(staging: Path, folder: Path, wanted: _Wanted, disk_bytes: int) -> None:
