@@ -206,16 +206,26 @@ def _numbers(settings: HubSettings) -> range:
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
     """Make a folder beside another one, which is deleted when the block ends, unless it was renamed."""
-    staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-    staging.mkdir(mode=0o700)
-    lock = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    staging, lock = _locked(folder)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield staging
     finally:
         if staging.exists():
             delete(staging)
         os.close(lock)
+
+
+def _locked(folder: Path) -> tuple[Path, int]:
+    """Return a new folder beside another one, and the descriptor that has a lock on it."""
+    while True:
+        staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+        staging.mkdir(mode=0o700)
+        with suppress(FileNotFoundError):  # before it had a lock, another call took it for one that was left
+            lock = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock).st_nlink:
+                return staging, lock
+            os.close(lock)
 
 
 def _sweep(folder: Path) -> None:
