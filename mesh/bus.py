@@ -130,6 +130,7 @@ class Live(Protocol):
 
         Raises:
             BusUnavailable: no answer came in time.
+            BusRefused: this member of a hub may not ask.
         """
 
     async def answer(self, service: str, handler: Callable[[bytes], Awaitable[bytes]]) -> None:

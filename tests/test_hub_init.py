@@ -243,6 +243,33 @@ def test_the_command_makes_a_hub_and_says_what_to_do_next(
     refused(mesh("hub", "init"), ExitCode.BAD_INPUT, "has a hub already, for hub.example.org")
 
 
+def test_a_folder_that_cannot_be_made_and_a_missing_library_are_told_in_one_sentence(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    refused(
+        mesh("hub", "init", "--dir", "/proc/nowhere/hub"), ExitCode.BAD_INPUT, "of a hub cannot be made: No such file"
+    )
+    code = "import sys; sys.modules['cryptography'] = None; from mesh_cli.__main__ import main; main()"
+    command = [sys.executable, "-c", code, "hub", "init", "--dir", str(tmp_path / "hub")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = "mesh: a hub needs cryptography, which is not installed: pip install 'mesh-swarm[hub]'\n"
+    assert (done.returncode, done.stderr) == (ExitCode.BAD_INPUT, words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_who_make_a_hub_at_once_one_makes_it_and_both_have_it(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from mesh.accounts.hub_init import init_hub;"
+        "hub, is_new = init_hub(Path(sys.argv[1])); print(is_new, hub.settings.operator)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "hub")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [process.communicate(timeout=100)[0].split() for process in running]
+    assert sorted(is_new for is_new, _ in said) == ["False", "False", "False", "True"]
+    assert {operator for _, operator in said} == {HubFolder.open(tmp_path / "hub").settings.operator}
+    assert [path.name for path in tmp_path.iterdir()] == ["hub"]
+
+
 async def test_the_products_own_client_reaches_a_hub_with_credentials_alone(tmp_path: Path) -> None:
     from mesh.jetstream import connect
 

@@ -1,5 +1,7 @@
 """A member with good credentials and bad intent, against a real hub: each step is refused or without effect."""
 
+import json
+import ssl
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import anyio
 import nats.errors
 import pytest
+from nats.aio.client import Client
 
 from mesh import wire
 from mesh.accounts.account_claims import member_account_claims
@@ -350,3 +353,24 @@ async def test_a_server_with_another_certificate_is_told_nothing(tmp_path: Path)
         with pytest.raises((nats.errors.Error, OSError)):
             async with speaker(other, tmp_path / "ann.creds", "ann"):
                 pass
+
+
+async def test_nothing_is_said_in_clear_and_nobody_comes_in_without_a_token(tmp_path: Path) -> None:
+    hub = new_hub(tmp_path / "hub")
+    with server_of(hub):
+        async with await anyio.connect_tcp("127.0.0.1", hub.settings.port) as plain:
+            info = b""
+            while not info.endswith(b"\r\n"):
+                info += await plain.receive()
+            assert json.loads(info.removeprefix(b"INFO "))["tls_required"]
+            await plain.send(b"CONNECT {}\r\nPING\r\n")
+            with anyio.fail_after(20), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                answer = b""
+                while True:
+                    answer += await plain.receive()
+            assert b"PONG" not in answer
+        stranger = Client()
+        with pytest.raises((nats.errors.Error, OSError)):
+            await stranger.connect(
+                hub.own_url, tls=ssl.create_default_context(cadata=hub.ca), allow_reconnect=False, connect_timeout=10
+            )

@@ -34,7 +34,7 @@ def system_claims(signer: Nkey, system: str) -> str:
     return signed_claims(signer, system, "account", {"limits": limits, **_without_list("allow")}, name="SYS")
 
 
-def hub_claims(signer: Nkey, hub: str, members: str, role: str, disk_bytes: int) -> str:
+def hub_claims(signer: Nkey, hub: str, members: str, role: str, disk_bytes: int, copies: int = 1) -> str:
     """Return the token of the account that has the log.
 
     Args:
@@ -43,9 +43,11 @@ def hub_claims(signer: Nkey, hub: str, members: str, role: str, disk_bytes: int)
         members: public key of the account of members.
         role: public key that signs the hub's own users.
         disk_bytes: bytes that all streams together may have; each of them must say how large it may become.
+        copies: servers that keep each stream: the server counts the bytes of all copies.
     """
     limits = {**_NO_LIMITS, "imports": -1, "exports": -1, "wildcards": True, "conn": -1, "leaf": 0}
-    limits |= {"mem_storage": _MEMORY_BYTES, "disk_storage": disk_bytes, "disk_max_stream_bytes": disk_bytes}
+    limits |= {"mem_storage": _MEMORY_BYTES, "disk_storage": disk_bytes * copies}
+    limits |= {"disk_max_stream_bytes": disk_bytes * copies}
     limits |= {"streams": -1, "consumer": -1, "max_ack_pending": -1, "max_bytes_required": True}
     said = {
         "limits": limits,

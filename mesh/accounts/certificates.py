@@ -41,6 +41,13 @@ def check_host(host: str) -> str:
     return host
 
 
+def host_of(place: str) -> str:
+    """Return the host of `HOST`, `HOST:PORT` or `[ADDRESS]:PORT`."""
+    if place.startswith("["):
+        return place[1:].partition("]")[0]
+    return place.partition(":")[0] if place.count(":") == 1 else place
+
+
 def new_authority() -> Certified:
     """Return a certificate authority that signs itself.
 

@@ -12,6 +12,7 @@ import msgspec
 from mesh.accounts.certificates import hash_of_certificate
 from mesh.accounts.nkey import Nkey, nkey_of
 from mesh.accounts.server_files import ServerFiles
+from mesh.cluster_config import node_name, server_urls
 from mesh.errors import BadInput
 
 ACCOUNTS = ("SYS", "HUB", "MEMBERS")
@@ -88,8 +89,9 @@ class HubFolder:
     @property
     def server_url(self) -> str:
         """The address that members are told: of every node of a cluster."""
-        hosts = self.settings.nodes or self.settings.hosts[:1]
-        return ",".join(f"tls://{_bracketed(host)}:{self.settings.port}" for host in hosts)
+        if self.settings.nodes:
+            return server_urls(self.settings.nodes, self.settings.port, "tls")
+        return f"tls://{_bracketed(self.settings.hosts[0])}:{self.settings.port}"
 
     @property
     def own_url(self) -> str:
@@ -112,10 +114,10 @@ class HubFolder:
 
     def files_of(self, node: int = 0) -> ServerFiles:
         """Return where a server has what; nodes count from 1, 0 is a single one."""
-        name, own = (f"node-{node}", self.folder / f"node-{node}") if node else ("server", self.folder)
-        tls = self.folder / "tls"
-        certificate, key = tls / f"{name}.pem", tls / f"{name}.key"
-        return ServerFiles(f"mesh-{node or 'hub'}", own, certificate, key, tls / "ca.pem", own / "accounts")
+        name = node_name(node) if node else "mesh-hub"
+        own = self.folder / name if node else self.folder
+        tls = own / "tls"
+        return ServerFiles(name, own, tls / "server.pem", tls / "server.key", tls / "ca.pem", own / "accounts")
 
     def key(self, name: str) -> Nkey:
         """Return a key pair: `operator`, `signer`, an account, or `role-` and a role.
@@ -124,6 +126,11 @@ class HubFolder:
             BadInput: its file was moved away, or is damaged.
         """
         return nkey_of(self._read(Path("keys", f"{name}.nk")))
+
+    @property
+    def route_secret(self) -> str:
+        """The password of the servers of a cluster among themselves."""
+        return self._read(Path("keys", "routes.secret")).strip()
 
     def claims(self, name: str) -> str:
         """Return the present token of an account, or of the `operator`.

@@ -16,21 +16,24 @@ from pathlib import Path
 import msgspec
 
 from mesh.accounts import account_claims as signed
-from mesh.accounts.certificates import Certified, check_host, new_authority, new_server_certificate
+from mesh.accounts.certificates import Certified, check_host, host_of, new_authority, new_server_certificate
 from mesh.accounts.creds_file import Creds, creds_text
 from mesh.accounts.hub_folder import ACCOUNTS, CLIENT_PORT, DOOR_PORT, SETTINGS_FILE, HubFolder, HubSettings
 from mesh.accounts.nkey import Nkey, new_nkey
 from mesh.accounts.rights import ROLE_NAMES
-from mesh.accounts.server_files import hub_server_config, listens_on
+from mesh.accounts.server_files import as_seen_from_inside, hub_server_config, listens_on
 from mesh.atomic_write import atomic_write
-from mesh.disk import free_bytes
+from mesh.cluster_config import RouteTls, check_hosts, cluster_block
+from mesh.disk import free_bytes, is_out_of_space
 from mesh.errors import BadInput
 from mesh.file_trees import delete
 
 LEAST_DISK_BYTES = 1 << 30
 _DISK_SHARE = 0.75
-_READABLE = (Path("tls", "ca.pem"),)
-"""Files that everybody may read; all others belong to the operator alone."""
+_READABLE = "ca.pem"
+"""The files that everybody may read; all others belong to the operator alone."""
+_COPIES = 3
+"""Servers of a cluster that keep each log."""
 
 
 def init_hub(
@@ -50,35 +53,28 @@ def init_hub(
             machine alone, by loopback.
         port: port of the server.
         door_port: port of the door by which members join.
-        nodes: hosts of the servers of a cluster; none for a single server.
+        nodes: hosts of the servers of a cluster, `HOST` or `HOST:PORT` where they reach each other; none for a single
+            server.
         disk_bytes: bytes that the log may have; None is three quarters of what is free now.
 
     Raises:
-        BadInput: a value is not valid, or the folder has something else or another hub.
-        OSError: the folder cannot be written.
+        BadInput: a value is not valid, or the folder cannot be written, or has something else or another hub.
+        OSError: the disk is full.
     """
     folder = folder.expanduser().resolve()
-    named = tuple(dict.fromkeys(map(check_host, (*nodes, *hosts) if nodes else hosts or ("localhost",))))
-    wanted = (named, port, door_port, tuple(nodes))
-    if len(set(nodes)) != len(nodes):
-        raise BadInput(f"the nodes are {', '.join(nodes)}: name each of them once")
-    if there := _there(folder, wanted):
-        return there, False
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
+    places = check_hosts(nodes) if nodes else ()
+    named = tuple(dict.fromkeys(map(check_host, (*hosts, *map(host_of, places)) or ("localhost",))))
+    wanted = (named, port, door_port, places)
     room = disk_bytes or max(LEAST_DISK_BYTES, int((free_bytes(folder) or 0) * _DISK_SHARE))
-    with _beside(folder) as staging:
-        _fill(staging, folder, wanted, room)
-        try:
-            staging.rename(folder)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            if there := _there(folder, wanted):  # another process was faster
-                return there, False
+    try:
+        if there := _there(folder, wanted):
+            return there, False
+        is_new = _make(folder, wanted, room)
+    except OSError as error:
+        if is_out_of_space(error):
             raise
-        _sync(folder.parent)
-    return HubFolder.open(folder), True
+        raise BadInput(f"the folder {folder} of a hub cannot be made: {error.strerror}") from None
+    return (HubFolder.open(folder), True) if is_new else (_there(folder, wanted) or HubFolder.open(folder), False)
 
 
 def write_configs(hub: HubFolder) -> None:
@@ -88,9 +84,10 @@ def write_configs(hub: HubFolder) -> None:
         BadInput: a file of the hub is missing.
         OSError: the folder cannot be written.
     """
+    secret = hub.route_secret if hub.settings.nodes else ""
     for node in _numbers(hub.settings):
         with atomic_write(hub.config_file(node), private=True, durable=True) as beside:
-            beside.write_bytes(_config(hub, node, {name: hub.claims(name) for name in ("operator", *ACCOUNTS)}))
+            beside.write_bytes(_config(hub, node, {name: hub.claims(name) for name in ("operator", *ACCOUNTS)}, secret))
 
 
 _Wanted = tuple[tuple[str, ...], int, int, tuple[str, ...]]
@@ -116,6 +113,22 @@ def _there(folder: Path, wanted: _Wanted) -> HubFolder | None:
     return None
 
 
+def _make(folder: Path, wanted: _Wanted, disk_bytes: int) -> bool:
+    """Make a hub, and tell whether it is ours: another process may have been faster."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    with _beside(folder) as staging:
+        _fill(staging, folder, wanted, disk_bytes)
+        try:
+            staging.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
+        _sync(folder.parent)
+    return True
+
+
 def _fill(staging: Path, folder: Path, wanted: _Wanted, disk_bytes: int) -> None:
     """Write all files of a hub that will be at `folder`."""
     hosts, port, door_port, nodes = wanted
@@ -137,7 +150,9 @@ def _fill(staging: Path, folder: Path, wanted: _Wanted, disk_bytes: int) -> None
     claims = {
         "operator": signed.operator_claims(operator, signer.public, public["SYS"]),
         "SYS": signed.system_claims(signer, public["SYS"]),
-        "HUB": signed.hub_claims(signer, public["HUB"], public["MEMBERS"], own.public, disk_bytes),
+        "HUB": signed.hub_claims(
+            signer, public["HUB"], public["MEMBERS"], own.public, disk_bytes, _COPIES if nodes else 1
+        ),
         "MEMBERS": signed.member_account_claims(
             signer, public["MEMBERS"], public["HUB"], {role: key.public for role, key in roles.items()}, {}
         ),
@@ -147,26 +162,34 @@ def _fill(staging: Path, folder: Path, wanted: _Wanted, disk_bytes: int) -> None
     keys |= {f"role-{role}": key for role, key in roles.items()}
     files: dict[Path, bytes] = {Path("keys", f"{name}.nk"): f"{key.seed}\n".encode() for name, key in keys.items()}
     files |= {Path("claims", f"{name}.jwt"): token.encode() for name, token in claims.items()}
-    files |= _tls(authority, settings)
+    files |= _tls(authority, HubFolder(staging, settings))
+    if nodes:
+        files[Path("keys", "routes.secret")] = secrets.token_hex(24).encode()
     files[Path("creds", "hub.creds")] = _own_creds(own, public["HUB"], "hub", authority, is_scoped=True)
     files[Path("creds", "sys.creds")] = _own_creds(accounts["SYS"], public["SYS"], "sys", authority, is_scoped=False)
     later = HubFolder(folder, settings)
+    secret = files.get(Path("keys", "routes.secret"), b"").decode()
     for node in _numbers(settings):
-        files[later.config_file(node).relative_to(folder)] = _config(later, node, claims)
+        files[later.config_file(node).relative_to(folder)] = _config(later, node, claims, secret)
     files[Path(SETTINGS_FILE)] = msgspec.json.format(msgspec.json.encode(settings)) + b"\n"
     for path, data in files.items():
-        _write(staging / path, data, 0o644 if path in _READABLE else 0o600)
+        _write(staging / path, data, 0o644 if path.name == _READABLE else 0o600)
     for made in sorted({(staging / path).parent for path in files}, reverse=True):
         _sync(made)
 
 
-def _tls(authority: Certified, settings: HubSettings) -> dict[Path, bytes]:
-    """Return the files of the authority and of each server's certificate."""
+def _tls(authority: Certified, hub: HubFolder) -> dict[Path, bytes]:
+    """Return the files of the authority, and the certificate of each server."""
     files = {Path("tls", "ca.pem"): authority.certificate, Path("tls", "ca.key"): authority.key}
-    for node in _numbers(settings):
-        name = f"node-{node}" if node else "server"
-        made = new_server_certificate(authority, settings.hosts)
-        files |= {Path("tls", f"{name}.pem"): made.certificate, Path("tls", f"{name}.key"): made.key}
+    for node in _numbers(hub.settings):
+        own = [host_of(hub.settings.nodes[node - 1])] if node else []
+        made, places = new_server_certificate(authority, [*own, *hub.settings.hosts]), hub.files_of(node)
+        for path, data in (
+            (places.certificate, made.certificate),
+            (places.key, made.key),
+            (places.ca, authority.certificate),
+        ):
+            files[path.relative_to(hub.folder)] = data
     return files
 
 
@@ -176,16 +199,23 @@ def _own_creds(signer: Nkey, account: str, name: str, authority: Certified, *, i
     return creds_text(Creds(token, key.seed, authority.certificate.decode())).encode()
 
 
-def _config(hub: HubFolder, node: int, claims: dict[str, str]) -> bytes:
-    """Return the configuration of one server."""
-    public = hub.settings.accounts
+def _config(hub: HubFolder, node: int, claims: dict[str, str], secret: str) -> bytes:
+    """Return the configuration of one server; the paths of a node are as seen from its own folder."""
+    public, files = hub.settings.accounts, hub.files_of(node)
+    hosts, cluster = hub.settings.hosts, ""
+    if node:
+        files = as_seen_from_inside(files)
+        hosts = (host_of(hub.settings.nodes[node - 1]),)
+        tls = RouteTls(files.certificate, files.key, files.ca)
+        cluster = cluster_block(hub.settings.nodes, node, secret=secret, tls=tls, listen=listens_on(hosts))
     return hub_server_config(
-        hub.files_of(node),
-        host=listens_on(hub.settings.hosts),
+        files,
+        host=listens_on(hosts),
         port=hub.settings.port,
         operator=claims["operator"],
         system=public["SYS"],
         accounts={public[name]: claims[name] for name in ACCOUNTS},
+        cluster=cluster,
     )
 
 
@@ -197,16 +227,26 @@ def _numbers(settings: HubSettings) -> range:
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
     """Make a folder beside another one, which is deleted when the block ends, unless it was renamed."""
-    staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-    staging.mkdir(mode=0o700)
-    lock = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    staging, lock = _locked(folder)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield staging
     finally:
         if staging.exists():
             delete(staging)
         os.close(lock)
+
+
+def _locked(folder: Path) -> tuple[Path, int]:
+    """Return a new folder beside another one, and the descriptor that has a lock on it."""
+    while True:
+        staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+        staging.mkdir(mode=0o700)
+        with suppress(FileNotFoundError):  # before it had a lock, another call took it for one that was left
+            lock = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock).st_nlink:
+                return staging, lock
+            os.close(lock)
 
 
 def _sweep(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The configuration of the servers of a hub: accounts, keys, TLS, and the limits that a flood meets."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,10 @@ MAX_BUFFERED_MESSAGES, MAX_BUFFERED_BYTES = 2_000, 64 << 20
 
 
 class ServerFiles(msgspec.Struct, frozen=True):
-    """Where a server of a hub has what, and by which name."""
+    """Where a server of a hub has what, and by which name.
+
+    The folder of a node of a cluster is whole by itself: it is copied to the machine of that node.
+    """
 
     name: str
     folder: Path
@@ -91,9 +94,17 @@ jetstream {{
     return text.encode("utf-8", "surrogateescape")
 
 
-def listens_on(hosts: tuple[str, ...]) -> str:
+def listens_on(hosts: Sequence[str]) -> str:
     """Return the address on which a server listens that is reached by `hosts`: loopback if all of them are."""
-    return "127.0.0.1" if all(map(_is_loopback, hosts)) else "0.0.0.0"
+    if not all(map(_is_loopback, hosts)):
+        return "0.0.0.0"
+    return next((host for host in hosts if host != "localhost"), "127.0.0.1")
+
+
+def as_seen_from_inside(files: ServerFiles) -> ServerFiles:
+    """Return the same files as seen from their folder."""
+    paths = {name: getattr(files, name).relative_to(files.folder) for name in ("certificate", "key", "ca", "resolver")}
+    return msgspec.structs.replace(files, folder=Path(), **paths)
 
 
 def _is_loopback(host: str) -> bool:

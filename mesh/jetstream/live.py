@@ -71,6 +71,8 @@ class LiveTopics:
                 await nc.publish(wire.live_subject(self._arena, service), data, reply=inbox)
                 await ended.wait()
         except TRANSIENT:
+            if denial := self._link.denial(wire.live_subject(self._arena, service)):
+                raise denial from None
             raise BusUnavailable(f"{service!r} of arena {self._arena} did not answer within {timeout_s:g} s") from None
         finally:
             with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):

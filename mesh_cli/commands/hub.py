@@ -31,6 +31,15 @@ def init(
             negative="",
         ),
     ] = (),
+    nodes: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="How many servers keep the log together, three or five, and their hosts: HOST, or HOST:PORT for the "
+            "port at which they reach each other.",
+            consume_multiple=True,
+            negative="",
+        ),
+    ] = (),
     port: Annotated[int, Parameter(help="Port of the NATS server.", validator=_Port)] = 4222,
     door_port: Annotated[int, Parameter(help="Port at which members join.", validator=_Port)] = 8443,
     disk_gb: Annotated[
@@ -49,17 +58,28 @@ def init(
 
     async def work() -> None:
         from mesh import settings
+        from mesh.accounts.certificates import host_of
         from mesh.accounts.hub_init import init_hub
 
         folder = directory or settings.home() / "hub"
         made, is_new = init_hub(
-            folder, host, port=port, door_port=door_port, disk_bytes=int(disk_gb * 1e9) if disk_gb else None
+            folder,
+            host,
+            port=port,
+            door_port=door_port,
+            nodes=_hosts_of(nodes),
+            disk_bytes=int(disk_gb * 1e9) if disk_gb else None,
         )
         print(made.folder)
         if not is_new:
             print(f"mesh: {made.folder} has this hub already; nothing was changed", file=sys.stderr)
             return
+        copies = [
+            f"copy {made.config_file(number).parent} to {place}, and there run: nats-server -c nats.conf"
+            for number, place in enumerate(map(host_of, made.settings.nodes), start=1)
+        ]
         for words in (
+            *copies,
             f"members reach it at {made.server_url}",
             f"your own processes use --nats {made.own_url} and MESH_CREDENTIALS={made.hub_creds}",
             f"move {made.folder / 'keys' / 'operator.nk'} to a place that is not on this machine: only a new account "
@@ -68,3 +88,14 @@ def init(
             print(f"mesh: {words}", file=sys.stderr)
 
     return run(work)
+
+
+def _hosts_of(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the hosts in `--nodes 3 a b c`, where the number may be left out."""
+    from mesh.errors import BadInput
+
+    if not words or not words[0].isdecimal():
+        return words
+    if int(words[0]) != len(words) - 1:
+        raise BadInput(f"--nodes says {words[0]} and names {len(words) - 1} hosts: name one for each server")
+    return words[1:]

@@ -123,15 +123,15 @@ def _decoded(data: bytes) -> Answer:
 
 
 @asynccontextmanager
-async def speaker(hub: HubFolder, creds: Path, name: str, *, inbox: str = "") -> AsyncIterator[Speaker]:
-    """Connect with credentials."""
+async def speaker(hub: HubFolder, creds: Path, name: str, *, inbox: str = "", url: str = "") -> AsyncIterator[Speaker]:
+    """Connect with credentials, to the hub's own server if no other is named."""
     found = Speaker(Client(), name)
 
     async def note(error: Exception) -> None:
         found.told.append(str(error))
 
     await found.nc.connect(
-        hub.own_url,
+        url or hub.own_url,
         name=name,
         error_cb=note,
         allow_reconnect=False,

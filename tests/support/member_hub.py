@@ -7,47 +7,17 @@ from typing import Any
 
 import nkeys
 
-from mesh.events import LANES
+from mesh.accounts.rights import OF_HUB, OF_MEMBERS, ROLE_NAMES, Export, rights_of
 from tests.test_credentials import jwt, pair, serving
 
-_API, _A, _N = "$JS.API.", "{{tag(arena)}}", "{{name()}}"
-_STREAMS = ("MESH_", "MESHOBJ_", "MESHGRP_", "MESHCALL_")
-_LANES = [f"MESH_{_A}.workers_run-requested-{lane}" for lane in LANES]
 _FREE = dict.fromkeys(["subs", "data", "payload"], -1)
 _ACCOUNT = _FREE | dict.fromkeys(["imports", "exports", "conn", "leaf"], -1) | {"wildcards": True}
 _STORE = {"disk_storage": 2 << 30, "streams": 64, "consumer": 1000, "max_bytes_required": True}
 
 
-def _facts(*kinds: str) -> list[str]:
-    two = ("run.requested", "items.compared")
-    return [f"mesh.{_A}.{kind}.{'*.*' if kind in two else '*'}.{_N}" for kind in kinds]
-
-
-_READ = [
-    f"{_API}INFO",
-    *(f"{_API}STREAM.INFO.{stream}{_A}" for stream in _STREAMS),
-    *(f"{_API}DIRECT.GET.{stream}{_A}{rest}" for stream in _STREAMS for rest in ("", ".>")),
-    *(f"live.{_A}.{topic}" for topic in ("sql", "sql.>")),
-]
-_HEAR = [f"_INBOX_{_N}.>", f"tail.mesh.{_A}.>"]
-_AGENT = _facts("agent.joined", "agent.left", "proposal.posted", "critique.posted", "note.posted", "model.asked")
-_DECIDE = ("run.requested", "run.killed", "proposal.promoted", "proposal.retired", "items.compared", "holdout.opened")
-_WORKER = _facts("worker.joined", "worker.left", "run.started", "run.finished", "note.posted")
-_PULL = [f"{_API}CONSUMER.MSG.NEXT.{lane}" for lane in _LANES] + [f"$JS.ACK.{lane}.>" for lane in _LANES]
 Roles = dict[str, tuple[list[str], list[str]]]
-ROLES: Roles = {
-    "agent": ([*_READ, *_AGENT, f"meshobj.{_A}.*.*", f"meshcall.{_A}.*"], [*_HEAR, f"live.{_A}.curve.>"]),
-    "curator": ([*_READ, *_AGENT, *_facts(*_DECIDE), f"meshcall.{_A}.*"], [*_HEAR, f"live.{_A}.curve.>"]),
-    "worker": (
-        [*_READ, *_WORKER, *_PULL, f"meshobj.{_A}.*.*", f"live.{_A}.curve.>", f"live.{_A}.work.workers"],
-        [*_HEAR, f"live.{_A}.work.workers"],
-    ),
-    "observer": (_READ, [*_HEAR, f"live.{_A}.curve.>"]),
-}
+ROLES: Roles = {role: (list(rights_of(role).publish), list(rights_of(role).subscribe)) for role in ROLE_NAMES}
 """By role, the subjects on which a member may publish and to which it may subscribe."""
-
-_SERVICES = ["mesh.>", "meshobj.>", "meshcall.>", f"{_API}INFO", f"{_API}STREAM.INFO.*", "$JS.ACK.>"]
-_OF_MANY_ANSWERS = [f"{_API}DIRECT.GET.>", f"{_API}CONSUMER.MSG.NEXT.*.*", "live.*.sql", "live.*.sql.>"]
 
 
 class MemberHub:
@@ -69,21 +39,20 @@ class MemberHub:
 
     def rules(self) -> str:
         """Return the accounts as the server's configuration has them."""
-        exports = [_offer(subject, "service") for subject in _SERVICES]
-        exports += [_offer(subject, "service") | {"response_type": "Stream"} for subject in _OF_MANY_ANSWERS]
-        exports.append(_offer("tail.mesh.>", "stream"))
-        imports = [
-            {"name": offer["name"], "subject": offer["subject"], "type": offer["type"], "account": self._public("HUB")}
-            for offer in exports
-        ]
+        ours, theirs = [_offer(each) for each in OF_HUB], [_offer(each) for each in OF_MEMBERS]
         scopes = [
             {"kind": "user_scope", "key": self._public(role), "role": role, "template": _template(*lists)}
             for role, lists in self._roles.items()
         ]
         accounts: dict[str, dict[str, Any]] = {
             "SYS": {"limits": _ACCOUNT},
-            "HUB": {"limits": _ACCOUNT | _STORE, "exports": exports},
-            "MEMBERS": {"limits": _ACCOUNT, "imports": imports, "signing_keys": scopes},
+            "HUB": {"limits": _ACCOUNT | _STORE, "exports": ours, "imports": self._imported(theirs, "MEMBERS")},
+            "MEMBERS": {
+                "limits": _ACCOUNT,
+                "exports": theirs,
+                "imports": self._imported(ours, "HUB"),
+                "signing_keys": scopes,
+            },
         }
         operator, system = self._keys["operator"], self._public("SYS")
         top = jwt(operator, operator, "op", {"type": "operator", "system_account": system})
@@ -93,6 +62,12 @@ class MemberHub:
         ]
         preload = f"resolver_preload: {{ {', '.join(tokens)} }}"
         return f"operator: {top}\nsystem_account: {system}\nresolver: MEMORY\n{preload}\n"
+
+    def _imported(self, offers: list[dict[str, str]], account: str) -> list[dict[str, str]]:
+        return [
+            {name: offer[name] for name in ("name", "subject", "type")} | {"account": self._public(account)}
+            for offer in offers
+        ]
 
     def _public(self, name: str) -> str:
         return str(self._keys[name].public_key.decode())
@@ -108,8 +83,9 @@ class MemberHub:
         return path
 
 
-def _offer(subject: str, kind: str) -> dict[str, Any]:
-    return {"name": subject, "subject": subject, "type": kind}
+def _offer(each: Export) -> dict[str, str]:
+    many = {"response_type": each.answers} if each.answers else {}
+    return {"name": each.subject, "subject": each.subject, "type": each.kind, **many}
 
 
 def _template(publish: list[str], subscribe: list[str]) -> dict[str, Any]:

@@ -1,0 +1,56 @@
+"""The hub's own processes call the roll of members; a member that tries is told so, and calls nobody gone."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mesh.board import Board
+from mesh.errors import BusRefused
+from mesh.events import WorkerJoined
+from mesh.jetstream import connect
+from mesh.roll_call import Watchman, answer_roll_call, roll_call
+from mesh.wire import Post
+from tests.support.member_hub import member_hub
+
+
+async def test_the_hub_hears_which_members_are_there_and_a_member_may_not_ask(tmp_path: Path) -> None:
+    with member_hub(tmp_path / "hub") as hub:
+        async with (
+            connect(hub.url, credentials=hub.owner) as owner,
+            connect(hub.url, credentials=hub.member("worker", "gpu7")) as one,
+            connect(hub.url, credentials=hub.member("worker", "gpu8")) as other,
+            anyio.create_task_group() as tasks,
+        ):
+            ours, here, asks = await owner.arena("a", create=True), await one.arena("a"), await other.arena("a")
+            tasks.start_soon(answer_roll_call, here, "b7")
+            with anyio.fail_after(30):
+                while await roll_call(ours, ["b7", "b8"]) != {"b7"}:
+                    await anyio.sleep(0.05)
+            with pytest.raises(BusRefused, match=r"refuses live\.a\.here\.b"):
+                await roll_call(asks, ["b7", "b8"])
+            tasks.cancel_scope.cancel()
+
+
+async def test_who_watches_as_a_member_counts_nobody_as_gone(tmp_path: Path) -> None:
+    with member_hub(tmp_path / "hub") as hub:
+        async with (
+            connect(hub.url, credentials=hub.owner) as owner,
+            connect(hub.url, credentials=hub.member("observer", "eve")) as member,
+        ):
+            ours = await owner.arena("a", create=True)
+            joined = WorkerJoined(boot="b7", worker_class="cpu", device="cpu", slots=1)
+            await ours.post(Post.new("gpu7", joined))
+            theirs, board = await member.arena("a"), Board("a")
+            async for batch in theirs.read():
+                for entry in batch:
+                    board.fold(entry)
+            assert list(board.workers) == ["b7"]
+            watchman = Watchman(theirs, lambda: board)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(watchman.keep)
+                with anyio.fail_after(60):
+                    while watchman._may_call:
+                        await anyio.sleep(0.05)
+                tasks.cancel_scope.cancel()
+            assert (watchman.answering, watchman.silent_since) == (None, None)
