@@ -27,7 +27,7 @@ class WorkerFigures:
         """Count a run that ended."""
         outcome = finish.outcome
         self._ended[outcome.reason if isinstance(outcome, Failed) else str(outcome.__struct_config__.tag)] += 1
-        self._seconds += finish.trial_s + finish.score_s
+        self._seconds += (finish.cost.seconds if finish.cost else None) or 0.0
         if finish.cost and finish.cost.usd is not None:
             self._usd += finish.cost.usd
         else:
@@ -51,7 +51,7 @@ class WorkerFigures:
                 tuple(Sample(count, {**who, "outcome": name}) for name, count in sorted(self._ended.items())),
                 "counter",
             ),
-            one("mesh_worker_run_seconds_total", "Seconds of trials and their scoring.", self._seconds),
+            one("mesh_worker_run_seconds_total", "Seconds of its runs, from the lease to the end.", self._seconds),
             one("mesh_worker_spent_usd_total", "Known cost of its runs, in dollars.", self._usd),
             one("mesh_worker_unpriced_runs_total", "Runs whose cost is unknown.", self._unpriced),
         ]

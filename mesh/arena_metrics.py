@@ -1,5 +1,6 @@
 """The metrics of one arena: its queue, slots, facts and costs from the board, its lag from the server."""
 
+import datetime as dt
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from mesh.fleet import present, slots, under_way, waiting
 from mesh.jetstream import JetStreamHub
 from mesh.jetstream.server_state import LaneLag, lane_lags
 from mesh.metric import Sample, ShownMetric
+from mesh.money import burn_per_hour_usd, limit_usd, spent_usd, unknown_costs
 from mesh.show_metrics import server_trouble
 
 ASK_AGAIN_S = 60.0
@@ -44,7 +46,9 @@ class ArenaMetrics:
 
     async def collect(self) -> list[ShownMetric]:
         """Return the metrics as of now."""
-        return [*board_metrics(self._board(), self._counts), *lag_metrics(self._bus.arena, await self._lags())]
+        board = self._board()
+        money = money_metrics(board, dt.datetime.now(dt.UTC))
+        return [*board_metrics(board, self._counts), *money, *lag_metrics(self._bus.arena, await self._lags())]
 
     async def trouble(self) -> str:
         """Return why the process cannot work now, "" if it can."""
@@ -67,7 +71,7 @@ def board_metrics(board: Board, counts: Mapping[str, int]) -> list[ShownMetric]:
         counts: facts by their kinds, since the process started.
     """
     arena = {"arena": board.arena}
-    found = [
+    return [
         ShownMetric(
             "mesh_log_entries_total",
             "Entries of the arena's log.",
@@ -90,19 +94,30 @@ def board_metrics(board: Board, counts: Mapping[str, int]) -> list[ShownMetric]:
             tuple(Sample(seconds, arena | {"lane": lane}) for lane, seconds in sorted(board.seconds.items())),
             "counter",
         ),
-        ShownMetric(
-            "mesh_spent_usd_total",
-            "Known cost of runs and model calls, in dollars.",
-            (Sample(board.usd, arena),),
-            "counter",
-        ),
         *_queue(board, arena),
         *_fleet(board, arena),
     ]
-    if board.opened and board.spec.stop.usd:
-        limit = (Sample(board.spec.stop.usd, arena),)
-        found.append(ShownMetric("mesh_budget_usd", "Dollars at which the arena closes (stop.usd).", limit))
-    return found
+
+
+def money_metrics(board: Board, now: dt.datetime) -> list[ShownMetric]:
+    """Return what an arena has spent and may spend, as its budget counts it. Pure."""
+    arena = {"arena": board.arena}
+    limit, spent = limit_usd(board), (Sample(spent_usd(board, now), arena),)
+    granted = () if limit is None else (Sample(limit, arena),)
+    return [
+        ShownMetric("mesh_spent_usd", "Dollars for models, and for workers with a price, idle ones too.", spent),
+        ShownMetric("mesh_budget_usd", "Dollars that the arena may spend in all; none without a budget.", granted),
+        ShownMetric(
+            "mesh_burn_usd_per_hour",
+            "What all workers cost in an hour, as far as prices are known.",
+            (Sample(burn_per_hour_usd(board), arena),),
+        ),
+        ShownMetric(
+            "mesh_unknown_costs",
+            "Costs that nobody knows: workers and agents without a price.",
+            (Sample(unknown_costs(board), arena),),
+        ),
+    ]
 
 
 def lag_metrics(arena: str, lags: Mapping[str, LaneLag]) -> list[ShownMetric]:

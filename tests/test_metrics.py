@@ -1,5 +1,6 @@
 """`--metrics`: what Prometheus reads, by its own parser, of real processes; and whether they are healthy."""
 
+import datetime as dt
 import os
 import signal
 import urllib.error
@@ -12,10 +13,10 @@ import anyio.to_thread
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mesh.arena_metrics import board_metrics
+from mesh.arena_metrics import board_metrics, money_metrics
 from mesh.board import Board
 from mesh.errors import BadInput
-from mesh.events import ArenaClosed, RunStarted, WorkerJoined, WorkerLeft
+from mesh.events import ArenaClosed, BudgetGranted, RunStarted, WorkerJoined, WorkerLeft
 from mesh.metric import ShownMetric
 from mesh.testing import Log
 from mesh.web.metrics import metrics_address
@@ -181,7 +182,19 @@ def test_what_is_unknown_has_no_sample() -> None:
     log.open()
     samples = {metric.name: metric.samples for metric in board_metrics(log.board, {})}
     assert samples["mesh_facts_total"] == samples["mesh_slots"] == samples["mesh_run_seconds_total"] == ()
-    assert "mesh_budget_usd" not in samples
+    now = log.board.time
+    assert {metric.name: metric.samples for metric in money_metrics(log.board, now)}["mesh_budget_usd"] == ()
+
+
+def test_dollars_are_those_that_the_budget_counts() -> None:
+    log = Log()
+    log.open()
+    log.add("ann", BudgetGranted(n=1, usd=20.0))
+    log.add("w", WorkerJoined(boot="w", worker_class="cpu", device="d", slots=2, price_per_hour_usd=3.6))
+    log.add("v", WorkerJoined(boot="v", worker_class="cpu", device="d", slots=2))
+    found = sums(money_metrics(log.board, log.board.time + dt.timedelta(hours=1)))
+    assert found.pop("mesh_spent_usd") == pytest.approx(3.6, abs=0.01)
+    assert found == {"mesh_budget_usd": 20.0, "mesh_burn_usd_per_hour": pytest.approx(3.6), "mesh_unknown_costs": 1}
 
 
 def test_a_run_of_a_worker_that_left_waits_again_and_a_closed_arena_is_not_open() -> None:
