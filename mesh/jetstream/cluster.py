@@ -72,12 +72,14 @@ class CutOff:
 
 
 def copies_of(info: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    """Return the leader of a stream and the state of its other copies: `current`, `offline`, or how far behind.
+    """Return the leader of a stream in a cluster, and the state of its other copies: `current`, `offline`, or behind.
 
     Args:
         info: the server's answer to a question for the stream.
     """
     cluster = info.get("cluster") or {}
+    if not cluster.get("name"):  # a single server
+        return "", {}
     states = {str(each.get("name")): _state(each) for each in cluster.get("replicas") or []}
     return str(cluster.get("leader") or ""), states
 
