@@ -100,7 +100,8 @@ class Bus(Protocol):
         Args:
             queue: name of the queue; its members share the entries.
             kinds: kinds of facts, the most urgent first; a kind may have leading key tokens: `run.requested.confirm`.
-            lease_s: seconds after which an entry goes to another member, unless it is extended.
+            lease_s: seconds after which an entry goes to another member, unless it is extended; more where a cluster
+                keeps the log, because nobody can extend it while a leader is elected.
             first: gives the kind that comes before the others now; asked before each entry.
         """
 

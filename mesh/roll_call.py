@@ -98,6 +98,7 @@ class Watchman:
     async def _round(self) -> None:
         if not await self._server_answers():
             self.silent_since = self._answered_at
+            self._excuse()
             return
         if self._may_call:
             try:
@@ -112,10 +113,15 @@ class Watchman:
         due = {boot for boot in boots if self._is_here(boot, now) or now - self._asked.get(boot, -_AGAIN_S) >= _AGAIN_S}
         answering = await roll_call(self._bus, due)
         if not answering >= due and not await self._server_answers():
-            return  # it fell silent meanwhile, which says nothing about those who were asked
+            self._excuse()  # it fell silent meanwhile, which says nothing about those who were asked
+            return
         self._asked = {boot: at for boot, at in self._asked.items() if boot in boots} | dict.fromkeys(due, now)
         self._heard = {boot: at for boot, at in self._heard.items() if boot in boots} | dict.fromkeys(answering, now)
         self.answering = frozenset(boot for boot in boots if self._is_here(boot, now))
+
+    def _excuse(self) -> None:
+        """Count no silence of the server against those who were there."""
+        self._heard |= dict.fromkeys(self.answering or (), anyio.current_time())
 
     def _is_here(self, boot: str, now: float) -> bool:
         return boot in self._heard and now - self._heard[boot] < GONE_S

@@ -4,7 +4,7 @@
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -232,6 +232,22 @@ class ArenaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     knobs: KnobsSpec = KnobsSpec()
     selection: SelectionSpec = SelectionSpec()
     stop: StopSpec = StopSpec()
+
+
+def as_set(spec: msgspec.Struct) -> dict[str, Any]:
+    """Return a specification, or a table of it, without the fields that have their default.
+
+    So it is written to the log: a reader of an earlier version refuses a field that it does not know, because it cannot
+    do what the field asks for, and an arena that asks for nothing new stays open to it.
+    """
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(spec):
+        value = getattr(spec, field.name)
+        has_factory = field.default_factory is not msgspec.NODEFAULT
+        if field.required or value != (field.default_factory() if has_factory else field.default):
+            is_table = isinstance(value, msgspec.Struct)
+            found[field.encode_name] = as_set(value) if is_table else msgspec.to_builtins(value)
+    return found
 
 
 def unusable(spec: ArenaSpec) -> str:

@@ -18,7 +18,7 @@ from msgspec import Meta
 from mesh.bounds import Word, not_finite, pattern_in_words
 from mesh.errors import BadInput
 from mesh.events import KINDS, AnyEvent, ArenaClosed, ArenaOpened, kind_of
-from mesh.spec import unusable
+from mesh.spec import as_set, unusable
 
 MAX_POST_BYTES = 256 * 1024
 """Bytes of an encoded post; far below the server's default payload limit of 1 MiB."""
@@ -233,7 +233,7 @@ def encode(post: Post) -> bytes:
     for token in _key_tokens(post):
         check_token(f"key of {post.kind}", token)
     try:
-        data = _ENCODE.encode(post)
+        data = _ENCODE.encode(_as_written(post))
         if len(data) > MAX_POST_BYTES:
             raise BadInput(f"a {post.kind} has {len(data):,} bytes; use at most {MAX_POST_BYTES:,}")
         read = _DECODE.decode(data)
@@ -245,6 +245,14 @@ def encode(post: Post) -> bytes:
         cure = "use Unicode text and numbers in the bounds of docs/events.md"
         raise BadInput(f"a reader cannot decode this {post.kind}: {trouble}; {cure}")
     return data
+
+
+def _as_written(post: Post) -> Any:
+    if not isinstance(post.event, ArenaOpened):
+        return post
+    fields: dict[str, Any] = msgspec.to_builtins(post)
+    fields["event"]["spec"] = as_set(post.event.spec)
+    return fields
 
 
 def _not_in_calendar(post: Post) -> str:

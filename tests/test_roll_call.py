@@ -13,7 +13,7 @@ from mesh.board import Board
 from mesh.events import AgentJoined, AgentLeft, RunStarted, WorkerJoined, WorkerLeft
 from mesh.fleet import present, slots, under_way, waiting
 from mesh.jetstream import connect
-from mesh.roll_call import Watchman, expected, roll_call
+from mesh.roll_call import GONE_S, Watchman, expected, roll_call
 from mesh.server import EmbeddedServer
 from mesh.testing import Log
 from tests.support.folding import folded, rows
@@ -97,11 +97,12 @@ async def test_the_killed_and_the_frozen_do_not_answer(server: EmbeddedServer) -
         living = {boot: await anyio.open_process([*words, boot]) for boot in ("b1", "old")}
         try:
             watchman = Watchman(bus, a_board)
+            changes: list[frozenset[str] | None] = []
             async with anyio.create_task_group() as tasks:
                 with anyio.fail_after(60):
                     while await roll_call(bus, living) != {"b1", "old"}:
                         await anyio.sleep(0.1)
-                tasks.start_soon(watchman.keep)
+                tasks.start_soon(watchman.keep, lambda: changes.append(watchman.answering))
                 living["b1"].kill()
                 await living["b1"].wait()
                 with anyio.fail_after(1):  # the server says at once that nobody listens
@@ -117,10 +118,15 @@ async def test_the_killed_and_the_frozen_do_not_answer(server: EmbeddedServer) -
                     while watchman.silent_since is None:
                         await anyio.sleep(0.1)
                 assert watchman.answering == frozenset({"old"})  # that the server is silent says nothing about workers
+                silent_from = anyio.current_time()
+                while anyio.current_time() < silent_from + GONE_S:  # longer than whoever is silent counts as there
+                    await anyio.sleep(0.1)
+                changes.clear()
                 os.kill(server.address.pid, signal.SIGCONT)
                 with anyio.fail_after(60):
-                    while watchman.silent_since is not None:
+                    while not changes:
                         await anyio.sleep(0.1)
+                assert changes[0] == frozenset({"old"})
                 tasks.cancel_scope.cancel()
         finally:
             os.kill(server.address.pid, signal.SIGCONT)

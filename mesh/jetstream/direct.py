@@ -20,6 +20,7 @@ from nats.aio.subscription import Subscription
 
 from mesh import wire
 from mesh.jetstream.closing import TRANSIENT, Interrupted
+from mesh.jetstream.cluster import is_clustered
 from mesh.jetstream.direct_answers import entries_of, raw_headers, sequence_of
 from mesh.jetstream.link import Link
 from mesh.jetstream.quick import HeadedMessage, take_with_headers
@@ -144,7 +145,7 @@ class _Reader:
     async def until(self, nc: Client, after: int, end: int) -> AsyncGenerator[tuple[int, list[Entry]]]:
         """Yield the entries after `after` up to `end`, each batch with the sequence up to which nothing is missing."""
         # A replica may lack the latest entries. Who reads all of them sees that; of some of them, nobody can.
-        is_whole = not self._filters or _is_clustered(nc)
+        is_whole = not self._filters or is_clustered(nc)
         filters = [wire.arena_filter(self._arena)] if is_whole else self._filters
         questions = _Questions(nc, self._stream)
         try:
@@ -248,7 +249,7 @@ class _Questions:
 
     def __init__(self, nc: Client, stream: str) -> None:
         self._nc, self._subject = nc, f"$JS.API.DIRECT.GET.{stream}"
-        self.is_clustered = _is_clustered(nc)
+        self.is_clustered = is_clustered(nc)
         self._inbox = nc.new_inbox()
         self._numbers = itertools.count()
         self._answers: dict[str, _Answer] = {}
@@ -326,10 +327,6 @@ class _Tail:
 
     async def _on_message(self, msg: Msg) -> None:
         self._on_messages([(msg.subject, raw_headers(msg.headers), msg.data)])
-
-
-def _is_clustered(nc: Client) -> bool:
-    return bool(nc._server_info.get("cluster"))
 
 
 async def _end(nc: Client, subscription: Subscription) -> None:

@@ -1,7 +1,7 @@
 """The arenas of a server over one connection, and the objects beside their logs."""
 
 import datetime as dt
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import msgspec
 from mesh import wire
 from mesh.bus import LEASE_S, REQUESTS, WORKERS
 from mesh.errors import BusRefused, BusUnavailable, ObjectMissing, UnknownName, leaf
+from mesh.jetstream.cluster import copies_of
 from mesh.jetstream.grouped import GroupedObjects, Moved
 from mesh.jetstream.link import Link
 from mesh.jetstream.live import LiveTopics
@@ -38,7 +39,7 @@ async def connect(
     name: str = "mesh",
     patience_s: float = 15.0,
     outage_s: float | None = None,
-    replicas: int = 1,
+    replicas: int | None = None,
     credentials: Path | None = None,
 ) -> AsyncIterator["JetStreamHub"]:
     """Connect to a NATS server and keep the connection alive while the block runs.
@@ -47,8 +48,8 @@ async def connect(
         url: address of the server, or of several, separated by commas.
         name: name of this client, which the server shows in its log.
         patience_s: seconds to try to connect, and to try each operation.
-        outage_s: seconds to try each operation, if not `patience_s`.
-        replicas: number of copies of a new stream.
+        outage_s: seconds to try each operation, if not `patience_s`; of a cluster at least `CLUSTER_PATIENCE_S`.
+        replicas: number of copies of a new stream; by default 3 where a cluster keeps it, else 1.
         credentials: file with credentials for the server.
 
     Raises:
@@ -57,9 +58,8 @@ async def connect(
         BusRefused: the server refuses this user, or has no JetStream.
         ServerTooOld: the server is too old.
     """
-    link = Link(url, name=name, patience_s=patience_s, replicas=replicas, credentials=credentials)
+    link = Link(url, name=name, patience_s=patience_s, outage_s=outage_s, replicas=replicas, credentials=credentials)
     await link.open()
-    link.patience_s = outage_s or patience_s
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(link.watch)
@@ -72,11 +72,16 @@ async def connect(
 
 
 class LogState(msgspec.Struct, frozen=True):
-    """The size of an arena's log: its last sequence and its bytes, at a time of the server's clock."""
+    """The size of an arena's log: its last sequence and its bytes, at a time of the server's clock.
+
+    Where a cluster keeps it, `leader` is the server that leads, and `copies` says how the others are.
+    """
 
     seq: int
     bytes: int
     at: dt.datetime | None
+    leader: str = ""
+    copies: Mapping[str, str] = {}
 
 
 class JetStreamHub:
@@ -159,7 +164,7 @@ class JetStreamHub:
         if "error" in answer:
             raise UnknownName(f"there is no arena {name!r} on {self._link.url}")
         at = msgspec.convert(answer["ts"], dt.datetime) if answer.get("ts") else None
-        return LogState(int(answer["state"]["last_seq"]), int(answer["state"]["bytes"]), at)
+        return LogState(int(answer["state"]["last_seq"]), int(answer["state"]["bytes"]), at, *copies_of(answer))
 
 
 class JetStreamBus(StreamLog, LiveTopics):

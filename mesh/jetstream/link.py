@@ -21,18 +21,17 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from mesh.errors import BusError, BusRefused, BusUnavailable, ServerTooOld
-from mesh.jetstream.acks import BUSY, LOST_ACK, NO_ROOM, WRONG_LAST_SEQUENCE, Ack, ApiError, read_ack
+from mesh.errors import BusError, BusRefused, BusUnavailable
+from mesh.jetstream.acks import LOST_ACK, NO_ROOM, WRONG_LAST_SEQUENCE, Ack, ApiError, read_ack
 from mesh.jetstream.address import parse_address
 from mesh.jetstream.closing import TRANSIENT, close_client
+from mesh.jetstream.cluster import CLUSTER_PATIENCE_S, COPIES, CutOff, is_clustered, passes
 from mesh.jetstream.credentials import proof
 from mesh.jetstream.lean import allow_websockets
 from mesh.jetstream.member import member_of
+from mesh.jetstream.opening import ask_for_limits, check_version, unopened
 from mesh.jetstream.quick import quick_client
 from mesh.jetstream.subscription import OnMessage, StandingSubscription
-
-OLDEST_SERVER = (2, 12)
-"""The first server that checks `Nats-Expected-Last-Subject-Sequence-Subject`."""
 
 _WATCH_EVERY_S = 1.0
 _ANSWER_WITHIN_S = 3.0
@@ -48,7 +47,14 @@ class Link:
     """A connection that repairs itself; `nc` is the present client."""
 
     def __init__(
-        self, url: str, *, name: str, patience_s: float, replicas: int, credentials: Path | None = None
+        self,
+        url: str,
+        *,
+        name: str,
+        patience_s: float,
+        outage_s: float | None = None,
+        replicas: int | None = None,
+        credentials: Path | None = None,
     ) -> None:
         self._servers, self.url = parse_address(url)
         self.member = member_of(credentials)
@@ -56,9 +62,11 @@ class Link:
         if self.member:
             self._proof["inbox_prefix"] = self.member.inbox
         allow_websockets(self._servers)
-        self.name, self.patience_s, self.replicas = name, patience_s, replicas
+        self.name, self.patience_s, self._outage_s = name, patience_s, outage_s
+        self.is_clustered, self.replicas = False, replicas or 0
         self.nc = Client()
         self.heals = 0
+        self._cut_off = CutOff()
         self._opening: anyio.CancelScope | None = None
         self._last_error = self._denied = ""
         self._acks: dict[str, tuple[str, asyncio.Future[Ack]]] = {}
@@ -82,13 +90,18 @@ class Link:
                 try:
                     await self._connect()
                     await self.nc.flush(5)
-                    self._check_version()
+                    check_version(self.nc, self.url)
+                    self._know_cluster()
                     # A socket that the server closes at once looks connected at first, so wait for an answer.
-                    answer = msgspec.json.decode((await self.request("$JS.API.INFO")).data)
-                    if "error" not in answer:
-                        self.limits = answer.get("limits") or {}
-                        return
-                    why = str(answer["error"].get("description"))
+                    why, self.limits = await ask_for_limits(self.nc, TRY_S)
+                    while why:
+                        if not self.is_clustered or "not enabled" in why:
+                            raise self._unopened(why)
+                        await anyio.sleep(0.2)
+                        why, self.limits = await ask_for_limits(self.nc, TRY_S)
+                    least_s = CLUSTER_PATIENCE_S if self.is_clustered else 0.0
+                    self.patience_s = self._outage_s or max(self.patience_s, least_s)
+                    return
                 except TRANSIENT as error:
                     why = str(error)
             raise self._unopened(why)
@@ -99,23 +112,17 @@ class Link:
         finally:
             self._opening = None
 
-    def _check_version(self) -> None:
-        version = self.nc.connected_server_version
-        if (version.major, version.minor) < OLDEST_SERVER:
-            wanted, has = ".".join(map(str, OLDEST_SERVER)), f"{version.major}.{version.minor}.{version.patch}"
-            raise ServerTooOld(f"the NATS server at {self.url} has version {has}; use {wanted} or later")
+    def _know_cluster(self) -> None:
+        """Note whether the server is one of a cluster; then it has more time, as it may elect a leader now."""
+        self.is_clustered = is_clustered(self.nc)
+        self.replicas = self.replicas or (COPIES if self.is_clustered else 1)
+        if self._opening and self.is_clustered:
+            self._opening.deadline += min(self._outage_s or CLUSTER_PATIENCE_S, CLUSTER_PATIENCE_S)
 
     def _unopened(self, why: str) -> BusError:
-        if "authorization" in self._last_error:
-            return BusRefused(f"the NATS server at {self.url} refuses this user: check the credentials")
-        if self._denied:
+        if self._denied and "authorization" not in self._last_error:
             return self._refusal("this user", self._denied)
-        if "no responders" in why or "not enabled" in why:
-            return BusRefused(f"the NATS server at {self.url} has no JetStream: start it with -js")
-        return BusUnavailable(
-            f"no NATS server answers at {self.url} within {self.patience_s:g} s: start one with `mesh up`, "
-            "or name another with --nats"
-        )
+        return unopened(self.url, why, self.patience_s, self._last_error, in_cluster=self.is_clustered)
 
     async def _connect(self) -> None:
         nc = quick_client()
@@ -298,7 +305,7 @@ class Link:
             BusUnavailable: no answer within `patience_s`.
             BusRefused: the server refuses it by a permission, or its store is full.
         """
-        give_up = time.monotonic() + self.patience_s
+        give_up = (began := time.monotonic()) + self.patience_s
         pause_s = 0.0
         for tries in itertools.count():
             future = first if tries == 0 else None
@@ -311,7 +318,8 @@ class Link:
                 why = ack.error.description
                 if ack.error.err_code == NO_ROOM:
                     raise self._refusal(subject, f"{why}: its store is full, so give it more disk space")
-                if ack.error.code not in BUSY or why.startswith("maximum "):
+                error = ack.error
+                if not passes(error.code, error.err_code, in_cluster=self.is_clustered) or why.startswith("maximum "):
                     raise self._refusal(subject, why)
             except nats.errors.MaxPayloadError:
                 raise BusRefused(f"{subject} has {len(data):,} bytes: raise the server's max_payload") from None
@@ -322,6 +330,7 @@ class Link:
                     future.cancel()
             if time.monotonic() > give_up:
                 raise self.unavailable(subject, why)
+            await self._cut_off.leave(self.nc, began)
             await anyio.sleep(pause_s * random.uniform(0.5, 1.5))
             pause_s = min(1.0, pause_s * 2 or 0.05)
         raise AssertionError("unreachable")
@@ -350,7 +359,7 @@ class Link:
         """
         if self._is_denied(subject):
             self._denied = ""
-        give_up, why = time.monotonic() + self.patience_s, ""
+        give_up, why = (began := time.monotonic()) + self.patience_s, ""
         data = msgspec.json.encode(request) if request else b""
         while True:
             try:
@@ -358,15 +367,17 @@ class Link:
                     answer: dict[str, Any] = msgspec.json.decode(
                         (await self.request(subject, data, timeout_s=_left(give_up))).data
                     )
-                    if (answer.get("error") or {}).get("code") not in BUSY:
+                    said = answer.get("error") or {}
+                    if not passes(said.get("code", 0), said.get("err_code", 0), in_cluster=self.is_clustered):
                         return answer
-                    why = str(answer["error"].get("description"))
+                    why = str(said.get("description"))
             except TRANSIENT as error:
                 why = str(error)
             if denial := self.denial(subject):
                 raise denial
             if time.monotonic() > give_up:
                 raise self.unavailable(subject, why)
+            await self._cut_off.leave(self.nc, began)
             await anyio.sleep(0.2)
 
     @contextmanager

@@ -7,6 +7,7 @@ hub may create no consumer, and reads as `mesh.jetstream.direct` does.
 
 import asyncio
 import datetime as dt
+import math
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -21,8 +22,9 @@ from nats.aio.subscription import Subscription
 
 from mesh import wire
 from mesh.errors import AlreadyPosted, BusRefused
-from mesh.jetstream.acks import Ack
+from mesh.jetstream.acks import Ack, ApiError
 from mesh.jetstream.closing import TRANSIENT, Interrupted
+from mesh.jetstream.cluster import refused_by
 from mesh.jetstream.direct import get_one, read_directly
 from mesh.jetstream.link import Link
 from mesh.jetstream.quick import RawMessage, take_quickly
@@ -32,6 +34,9 @@ from mesh.wire import Entry, Pattern, Post
 
 _GETS = 32
 """Most unanswered questions for an entry at a time."""
+
+ANOTHER_AFTER_S = 6.0
+"""Seconds after which a reader of a cluster asks for another consumer: the first one may lie on a dead server."""
 
 PULL = 1000
 """Entries that a reader requests at a time."""
@@ -99,19 +104,44 @@ class StreamLog:
 
     async def _settle(self, post: Post, publish: _Publish, first: "asyncio.Future[Ack] | None") -> int:
         subject, data, headers = publish
-        ack, tries = await self._link.append(subject, data, headers, first)
-        if ack.error:
-            holder = await self._last(wire.key_filter(self.arena, post))
+        give_up = anyio.current_time() + self._link.patience_s
+        while True:
+            ack, tries = await self._link.append(subject, data, headers, first)
+            if ack.error is None:
+                break
+            holder, is_known = await self._holder(post, ack.error, int(headers["Nats-Expected-Last-Subject-Sequence"]))
+            if not is_known and anyio.current_time() < give_up:
+                first = None
+                await anyio.sleep(0.1)
+                continue
             if holder and holder.post and holder.post.id == post.id:
                 return holder.seq
             earlier = holder.post if holder else None
             author = earlier.author if earlier else (holder.subject.author if holder else "")
             raise AlreadyPosted(subject, holder.seq if holder else 0, author, earlier.id if earlier else "")
         if ack.duplicate and tries == 0:
-            stored = await self._last(subject)
+            stored = await self._last_from(subject, ack.seq)
             if stored is None or stored.raw != data:
                 raise BusRefused(f"{subject}: another post has used the message id {post.id}: give this one a new id")
         return ack.seq
+
+    async def _holder(self, post: Post, refusal: ApiError, over: int) -> tuple[Entry | None, bool]:
+        """Return the entry because of which a post was refused, and whether it is surely known.
+
+        A cluster also refuses because of an entry that is still being stored, and may then be lost.
+        """
+        seq = refused_by(refusal.err_code, refusal.description)
+        holder = await self._last_from(wire.key_filter(self.arena, post), seq or 0)
+        return holder, not self._link.is_clustered or seq is not None or (holder is not None and holder.seq > over)
+
+    async def _last_from(self, subject_filter: str, seq: int) -> Entry | None:
+        """Return the last entry of a filter, in a cluster one of sequence `seq` or later: a server may be behind."""
+        give_up = anyio.current_time() + self._link.patience_s
+        while True:
+            entry = await self._last(subject_filter)
+            if not self._link.is_clustered or (entry.seq if entry else 0) >= seq or anyio.current_time() > give_up:
+                return entry
+            await anyio.sleep(0.05)
 
     async def _last(self, subject_filter: str) -> Entry | None:
         return await self._get({"last_by_subj": subject_filter})
@@ -173,7 +203,7 @@ class StreamLog:
                 try:
                     await pull.open()
                     while end is None or after < end:
-                        if end is not None and pull.is_dry and (filters or await self._ends_before(after, end)):
+                        if end is not None and pull.is_dry and await self._is_all(after, end, filters):
                             return
                         batch = await pull.batch()
                         after = batch[-1].seq
@@ -186,9 +216,18 @@ class StreamLog:
             except (Interrupted, *TRANSIENT):
                 await anyio.sleep(0.2)
 
-    async def _ends_before(self, after: int, end: int) -> bool:
-        """Tell whether a damaged store has no entry from `after` to `end`, though it counted that far."""
-        request = {"seq": after + 1, "next_by_subj": ">"}
+    async def _is_all(self, after: int, end: int, filters: Sequence[str]) -> bool:
+        """Tell whether there is nothing more to read to `end`; the server of a reader may be behind in a cluster."""
+        if filters and not self._link.is_clustered:
+            return True
+        for subject in filters or [">"]:
+            if not await self._ends_before(after, end, subject):
+                return False
+        return True
+
+    async def _ends_before(self, after: int, end: int, subject: str) -> bool:
+        """Tell whether no entry from `after` to `end` matches; a damaged store lacks some, though it counted them."""
+        request = {"seq": after + 1, "next_by_subj": subject}
         answer = await self._link.call(f"$JS.API.STREAM.MSG.GET.{self._stream}", request)
         if "message" in answer:
             return int(answer["message"]["seq"]) > end
@@ -244,11 +283,20 @@ class _Pull:
         }
         if self._filters:
             config["filter_subjects"] = self._filters
-        subject = f"$JS.API.CONSUMER.CREATE.{self._stream}.{self._name}"
-        answer = await self._link.call(subject, {"stream_name": self._stream, "config": config})
+        answer = await self._create(config)
         if "error" in answer:
             raise BusRefused(f"stream {self._stream} cannot be read: {answer['error'].get('description')}")
         self._pending = int(answer.get("num_pending", 0))
+
+    async def _create(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Make the consumer; in a cluster under another name after a while, as its server may have died meanwhile."""
+        give_up = anyio.current_time() + self._link.patience_s
+        while True:
+            limit_s = ANOTHER_AFTER_S if self._link.is_clustered and anyio.current_time() < give_up else math.inf
+            subject = f"$JS.API.CONSUMER.CREATE.{self._stream}.{self._name}"
+            with anyio.move_on_after(limit_s):
+                return await self._link.call(subject, {"stream_name": self._stream, "config": config})
+            config["name"] = self._name = f"read-{uuid.uuid4().hex}"
 
     async def close(self) -> None:
         with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):

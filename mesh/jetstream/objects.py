@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import msgspec
@@ -14,6 +15,9 @@ from mesh.jetstream.live import CHUNK
 
 _MEMBERS_CHUNK = 256 * 1024
 """Bytes of a message of an object from a member, who may send less at a time."""
+
+_LATE_TRIES, _LATE_S = 10, 0.1
+"""How often a member asks a cluster again for an object that one of its servers lacks, and seconds between."""
 
 _COUNT = re.compile(r"[0-9]{1,9}")
 
@@ -71,7 +75,11 @@ class ObjectStream:
                 await anyio.sleep(0.2)
                 continue
             headers = msg.headers or {}
-            if headers.get("Status") == "404" and not is_listed:
+            if (
+                headers.get("Status") == "404"
+                and not is_listed
+                and not await self._is_late(self._subject(name, number))
+            ):
                 raise Absent(f"arena {self._arena} has no object {name}")
             if "Nats-Sequence" in headers:
                 count = headers.get("Mesh-Chunks", "1")
@@ -82,6 +90,21 @@ class ObjectStream:
             if anyio.current_time() > give_up:
                 raise ObjectMissing(f"object {name} of arena {self._arena} cannot be read: {headers}")
             await anyio.sleep(0.2)
+
+    async def _is_late(self, subject: str) -> bool:
+        """Tell whether a cluster has what one of its servers has not yet; a member asks others of them for a while."""
+        if not self._link.is_clustered:
+            return False
+        if self._link.member is None:
+            answer = await self._link.call(f"$JS.API.STREAM.MSG.GET.{self.stream}", {"last_by_subj": subject})
+            return "message" in answer
+        for _ in range(_LATE_TRIES):
+            await anyio.sleep(_LATE_S)
+            with suppress(*TRANSIENT):
+                msg = await self._link.request(f"$JS.API.DIRECT.GET.{self.stream}.{subject}")
+                if "Nats-Sequence" in (msg.headers or {}):
+                    return True
+        return False
 
     async def names(self) -> dict[str, int]:
         """Return the names of the whole objects with the number of their messages; none if there is no stream."""

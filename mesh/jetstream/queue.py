@@ -25,6 +25,7 @@ from mesh import wire
 from mesh.bus import REQUESTS
 from mesh.errors import BusRefused, BusUnavailable
 from mesh.jetstream.closing import TRANSIENT
+from mesh.jetstream.cluster import CLUSTER_LEASE_S
 from mesh.jetstream.link import Link
 from mesh.jetstream.log import message_info
 from mesh.jetstream.streams import stream_of
@@ -50,10 +51,13 @@ class JetStreamDelivery:
         self._link, self._reply = link, msg.reply
 
     async def done(self) -> None:
-        for _ in range(3):
+        tries, give_up = 3, anyio.current_time() + CLUSTER_LEASE_S
+        while tries or (self._link.is_clustered and anyio.current_time() < give_up):
             with suppress(*TRANSIENT):
                 await self._link.request(self._reply, b"+ACK", timeout_s=3)
                 return
+            tries = max(0, tries - 1)
+            await anyio.sleep(0.2 if self._link.is_clustered else 0)
         raise BusUnavailable(f"no server confirmed that entry {self.entry.seq} is done: it may be delivered again")
 
     async def extend(self) -> None:
@@ -301,7 +305,7 @@ async def _create(link: Link, arena: str, name: str, subject: str, lease_s: floa
         "name": name,
         "deliver_policy": "all",
         "ack_policy": "explicit",
-        "ack_wait": int(lease_s * 1e9),
+        "ack_wait": int(max(lease_s, CLUSTER_LEASE_S if link.is_clustered else 0) * 1e9),
         "max_deliver": -1,
         "max_ack_pending": -1,
         "filter_subject": subject,

@@ -8,8 +8,11 @@ refused, because facts could be lost. What only an earlier version left out is a
 import sys
 from typing import Any
 
+import anyio
+
 from mesh import wire
 from mesh.errors import BusRefused
+from mesh.jetstream.cluster import NO_PEERS, PEERS_WITHIN_S
 from mesh.jetstream.link import Link
 from mesh.model_calls import KEPT_BYTES
 
@@ -87,23 +90,45 @@ def calls_stream(arena: str) -> dict[str, Any]:
 async def make_stream(link: Link, wanted: dict[str, Any]) -> None:
     """Make a stream with these settings if there is none, and restore the settings of one that there is.
 
+    In a cluster, one that has fewer copies than a new one gets the others.
+
     Raises:
         BusRefused: the server refuses it.
     """
     name = wanted["name"]
     found = await link.call(f"$JS.API.STREAM.INFO.{name}", {})
     if "error" not in found:
-        await restore_stream(link, found["config"], wanted)
+        copies = found["config"]["num_replicas"]
+        more = {"num_replicas": link.replicas} if link.is_clustered and copies < link.replicas else {}
+        await restore_stream(link, found["config"], {**wanted, **more})
         return
     config = {"num_replicas": link.replicas, **wanted}
     if link.limits.get("max_bytes_required") and "max_bytes" not in config:
         config["max_bytes"] = _room(link)
-    answer = await link.call(f"$JS.API.STREAM.CREATE.{name}", config)
+    answer = await _create(link, config)
     while _is_too_much(answer) and config.get("max_bytes", 0) >= 2 * _LEAST_ROOM:
         config["max_bytes"] //= 2
-        answer = await link.call(f"$JS.API.STREAM.CREATE.{name}", config)
+        answer = await _create(link, config)
     if "error" in answer:
         raise BusRefused(f"the server did not create stream {name}: {answer['error'].get('description')}")
+
+
+async def _create(link: Link, config: dict[str, Any]) -> dict[str, Any]:
+    """Ask for a stream, in a cluster that still lacks servers for a while; return the answer.
+
+    Raises:
+        BusRefused: the cluster has too few servers.
+    """
+    give_up = anyio.current_time() + min(PEERS_WITHIN_S, link.patience_s)
+    while True:
+        answer = await link.call(f"$JS.API.STREAM.CREATE.{config['name']}", config)
+        error = answer.get("error") or {}
+        if not link.is_clustered or error.get("err_code") != NO_PEERS:
+            return answer
+        if anyio.current_time() > give_up:
+            needs = f"stream {config['name']} needs {config['num_replicas']} servers of the cluster at {link.url}"
+            raise BusRefused(f"{needs}, and it has fewer: start the others ({error.get('description')})")
+        await anyio.sleep(0.5)
 
 
 async def restore_stream(link: Link, found: dict[str, Any], wanted: dict[str, Any]) -> bool:

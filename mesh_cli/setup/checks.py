@@ -149,6 +149,21 @@ def judge_clock(server: dt.datetime, before: dt.datetime, after: dt.datetime) ->
     return Finding("clock", "ok", f"within {max(0.1, off_s):.1f} s of the server")
 
 
+def judge_log(arena: str, entries: int, size_bytes: int, leader: str, copies: Mapping[str, str]) -> Finding:
+    """Judge the log of an arena, and the copies that other servers have where a cluster keeps it."""
+    what = f"arena {arena}: {entries:,} entries, {size_bytes / 1e6:,.1f} MB"
+    if not leader:
+        return Finding("log", "ok", what)
+    if not copies:
+        cure = "open it again (mesh open FOLDER, mesh up FOLDER) while three servers run"
+        return Finding("log", "warn", f"{what}, on server {leader} of a cluster alone", cure)
+    words = ", ".join(f"{name} {state}" for name, state in sorted(copies.items()))
+    if behind := [name for name in sorted(copies) if copies[name] != "current"]:
+        cure = f"start {', '.join(behind)}, or wait; stop no other server before all are current"
+        return Finding("log", "warn", f"{what}, leader {leader}, {words}", cure)
+    return Finding("log", "ok", f"{what}, leader {leader}, {words}")
+
+
 def judge_lag(heads: Mapping[str, int], as_of: Mapping[str, int]) -> Finding:
     """Judge how far the projector lies behind the logs."""
     lags = {arena: max(0, head - as_of.get(arena, 0)) for arena, head in heads.items()}

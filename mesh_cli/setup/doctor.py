@@ -24,7 +24,7 @@ from mesh import settings
 from mesh.disk import free_bytes
 from mesh.errors import BadInput, BusRefused, BusUnavailable, MeshError
 from mesh.jetstream import JetStreamHub
-from mesh.jetstream.link import OLDEST_SERVER
+from mesh.jetstream.opening import OLDEST_SERVER
 from mesh.jetstream.server_state import stream_sizes
 from mesh.own_packages import foreign_packages
 from mesh.server import find_binary
@@ -220,7 +220,7 @@ async def _logs(hub: JetStreamHub, arenas: list[str]) -> list[Finding]:
         log = await hub.state(arena)
         clock = checks.judge_clock(log.at, before, dt.datetime.now(dt.UTC)) if log.at else clock
         heads[arena] = log.seq
-        found.append(Finding("log", "ok", f"arena {arena}: {log.seq:,} entries, {log.bytes / 1e6:,.1f} MB"))
+        found.append(checks.judge_log(arena, log.seq, log.bytes, log.leader, log.copies))
     if clock:
         found.append(clock)
     return [*found, await _projector(hub, heads)] if heads else found
