@@ -54,6 +54,29 @@ async def examine(nats: str | None) -> list[Finding]:
     return findings
 
 
+def examine_box(device: str, slots: int | None, per_gpu: int) -> tuple[list[Finding], bool]:
+    """Look at what a machine offers that would be a worker, in a moment; return the findings and if it has a GPU.
+
+    The sandbox is not among them: the worker tries it when it starts.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`.
+        slots: runs at a time, None for the default.
+        per_gpu: runs at a time on one GPU.
+
+    Raises:
+        BadInput: the device is not there, or a number is not valid.
+    """
+    from gpu_worker.machine import survey
+
+    machine = survey(device, slots, per_gpu)
+    has_gpu = machine.worker_class.startswith("cuda")
+    offers = f"{machine.worker_class}: {machine.device}, {machine.memory_mb:,} MB, {len(machine.slots)} slots"
+    unfit = [each for each in checks.judge_packages(installed_packages()) if each.state == "fail"]
+    torch = [checks.judge_gpu([machine.device], _version("torch"), cuda=True)] if has_gpu else []
+    return [Finding("machine", "ok", offers), *torch, *_home(settings.home()), *unfit], has_gpu
+
+
 def _settings() -> tuple[Path, list[Finding]]:
     """Return the home, and the finding about the settings files."""
     try:
