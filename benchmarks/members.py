@@ -20,6 +20,7 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
+from nats.aio.client import Client
 
 from benchmarks.gateway import ARENA, PROGRAM
 from benchmarks.parts.flooding import flood_beside_honest, member_client
@@ -132,13 +133,13 @@ async def _time_of(bus: ArenaBus, after: int, kind: type[RunStarted] | type[Memb
 
 
 async def _flood(hub: HubFolder, arena: str, here: Path) -> Figures:
-    clients = []
+    clients: dict[str, Client] = {}
     for name in ("ann", "mallory"):
         invitation = await make_invitation(hub, "agent", [arena], uses=1, ttl_s=3600, owner="")
         file = await anyio.to_thread.run_sync(_redeemed, invitation, name, here)
-        clients.append(await member_client(hub.server_url, file, name))
-    found = await flood_beside_honest(arena, *clients, _FLOOD_S)
-    await clients[0].close()
+        clients[name] = await member_client(hub.server_url, file, name)
+    found = await flood_beside_honest(arena, clients["ann"], clients["mallory"], _FLOOD_S)
+    await clients["ann"].close()
     say(f"a flood of {found.sent:,} messages ended after {found.lasted_s:.2f} s")
     return {
         "flood_s": found.lasted_s,

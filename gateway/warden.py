@@ -16,7 +16,7 @@ from gateway.cut_off import Claims, cut_off
 from gateway.members import Members
 from mesh.accounts.hub_folder import HubFolder
 
-_LOOK_EVERY_S = 0.2
+_LOOK_EVERY_S = 0.1
 _LOOK_SHARE = 10
 """Looking may take a tenth of the time: with many connections it is done less often."""
 
@@ -24,7 +24,7 @@ _LOOK_SHARE = 10
 class Allowance(msgspec.Struct, frozen=True):
     """How much a member may send: at once, and per second for any length of time."""
 
-    messages: float = 20_000
+    messages: float = 10_000
     messages_per_s: float = 5_000
     bytes: float = 512e6
     bytes_per_s: float = 32e6

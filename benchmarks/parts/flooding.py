@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -72,14 +73,12 @@ async def flood_beside_honest(arena: str, honest: Client, flooding: Client, floo
             tasks.start_soon(post_notes)
         await some_more()
         began, sent = time.monotonic(), 0
-        try:
-            while time.monotonic() - began < flood_s:
+        while not flooding.is_closed and time.monotonic() - began < flood_s:
+            with suppress(nats.errors.Error, OSError):
                 for number in range(sent, sent + BURST):
                     await flooding.publish(f"mesh.{arena}.note.posted.f{number}.mallory", b"x" * 100)
                 sent += BURST
-                await flooding.flush(timeout=3)
-        except (nats.errors.Error, OSError):
-            pass
+                await flooding.flush(timeout=0.5)
         lasted_s = time.monotonic() - began
         await some_more()
         stop.set()
@@ -94,7 +93,7 @@ async def _post(nc: Client, subject: str, data: bytes) -> int:
             answer = json.loads((await nc.request(subject, data, timeout=2, headers=headers)).data)
         except (nats.errors.TimeoutError, nats.errors.NoRespondersError):
             answer = {}
-        if "seq" in answer:
+        if "error" not in answer and "seq" in answer:
             return int(answer["seq"])
         if time.monotonic() - began > 30:
             raise TimeoutError(f"{subject} was not stored: {answer}")

@@ -14,7 +14,7 @@ MAX_PENDING_BYTES = 64 << 20
 """Bytes that wait for a slow client; the server closes a connection that exceeds it."""
 WRITE_DEADLINE = "10s"
 
-MAX_BUFFERED_MESSAGES, MAX_BUFFERED_BYTES = 2_000, 64 << 20
+MAX_BUFFERED_MESSAGES, MAX_BUFFERED_BYTES = 512, 64 << 20
 """Posts that wait for one stream; the server refuses more (429), and the client sends them again."""
 
 
