@@ -78,7 +78,7 @@ async def flood_beside_honest(arena: str, honest: Client, flooding: Client, floo
                 for number in range(sent, sent + BURST):
                     await flooding.publish(f"mesh.{arena}.note.posted.f{number}.mallory", b"x" * 100)
                 sent += BURST
-                await flooding.flush(timeout=0.5)
+                await flooding.flush(timeout=1)
         lasted_s = time.monotonic() - began
         await some_more()
         stop.set()
