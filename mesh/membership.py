@@ -72,16 +72,34 @@ def two_clocks(ours: float, of_hub: float) -> str:
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What an invitation is for; `waiting` has the runs that wait in each arena."""
+    """What an invitation is for.
+
+    Attributes:
+        role: the role.
+        arenas: where the member takes part.
+        owner: who answers for it.
+        costs: by arena, what a worker of this price is about to cost, in a line.
+        unpaid: by arena, why its budget does not pay for such a worker, "" if it does.
+    """
 
     role: str
     arenas: tuple[str, ...]
     owner: str = ""
-    waiting: dict[str, int] = {}
+    costs: dict[str, str] = {}
+    unpaid: dict[str, str] = {}
 
 
-def offer_of(invitation: Invitation, name: str, folder: Path) -> tuple[Offer, str]:
-    """Return what an invitation is for, and the hub's CA; nothing is used up. Arguments as of `redeem`.
+def offer_of(
+    invitation: Invitation, name: str, folder: Path, *, price_per_hour_usd: float | None = None, slots: int = 1
+) -> tuple[Offer, str]:
+    """Return what an invitation is for, and the hub's CA; nothing is used up.
+
+    Args:
+        invitation: the invitation.
+        name: the name to be known by.
+        folder: where the files of memberships are kept.
+        price_per_hour_usd: what a worker costs, None if that is not known.
+        slots: how many runs it takes at a time.
 
     Raises:
         BadInput: the hub's CA is another one, or a clock is wrong.
@@ -90,7 +108,8 @@ def offer_of(invitation: Invitation, name: str, folder: Path) -> tuple[Offer, st
     """
     ca = _fetch_ca(invitation)
     before = _key_there(credentials_file(folder, invitation, name))
-    asked = {"secret": invitation.secret.hex(), "name": name, "nkey": before.public if before else ""}
+    asked: dict[str, Any] = {"secret": invitation.secret.hex(), "name": name, "nkey": before.public if before else ""}
+    asked |= {"price_per_hour_usd": price_per_hour_usd, "slots": slots}
     answer = _ask(invitation.place, ca, "/api/invitation", asked)
     try:
         return msgspec.convert(answer, Offer), ca

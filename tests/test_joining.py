@@ -129,7 +129,7 @@ async def test_what_is_wrong_with_a_join_is_said_in_one_sentence(own: RunningHub
         (
             [invitation, "--device", "cpu", "--price", "2.69"],
             2,
-            r"costs \$2\.69 per hour and nobody can be asked; give",
+            r"this costs money, and nobody is at a terminal to agree: give --yes",
         ),
     ):
         done = await join(tmp_path / "box", *words)

@@ -26,10 +26,11 @@ from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.issuing import issue
 from mesh.accounts.nkey import check_user_key, is_signed
 from mesh.accounts.rights import MemberRole
+from mesh.board import Board
 from mesh.errors import AlreadyPosted, UnknownName
 from mesh.events import MemberAdmitted, MemberInvited
-from mesh.fleet import queue_depth
 from mesh.membership import join_words, renewal_words, two_clocks
+from mesh.money import cost_line, pays_with, why_unpaid
 
 
 class _Secret(msgspec.Struct):
@@ -38,6 +39,8 @@ class _Secret(msgspec.Struct):
     secret: str
     name: str = ""
     nkey: str = ""
+    price_per_hour_usd: float | None = None
+    slots: int = 1
 
 
 class _Wish(msgspec.Struct):
@@ -60,13 +63,28 @@ async def _look(request: Request) -> Response:
     asked = await json_of(request, _Secret)
     known = gateway.members.joined_before(asked.name, asked.nkey, asked.secret)
     invited = known or await _invited(gateway.members, asked.secret)
-    waiting = {}
+    costs, unpaid = {}, {}
     for arena in invited.arenas:
         with suppress(UnknownName):
-            board = (await gateway.arenas.find(arena)).door.follower.board
-            waiting[arena] = queue_depth(board)
-    answer = {"role": invited.role, "arenas": invited.arenas, "owner": invited.owner, "waiting": waiting}
-    return json_answer(answer)
+            board, price = (await gateway.arenas.find(arena)).door.follower.board, asked.price_per_hour_usd
+            if board.opened:
+                costs[arena] = cost_line(
+                    board, board.time, more_per_hour_usd=price or 0.0, more_slots=asked.slots, name=asked.name
+                )
+                unpaid[arena] = _unpaid(board, asked.name, price)
+    answer = {"role": invited.role, "arenas": invited.arenas, "owner": invited.owner}
+    return json_answer(answer | {"costs": costs, "unpaid": unpaid})
+
+
+def _unpaid(board: Board, name: str, price: float | None) -> str:
+    """Return why the budget of an arena does not pay for a worker, "" if it does."""
+    if why := why_unpaid(board, name, "", price):
+        return why
+    if pays_with(board, board.time, price or 0.0, name=name):
+        return ""
+    return (
+        f"the budget of arena {board.arena} pays for no further run: its operator grants more (mesh budget grant USD)"
+    )
 
 
 async def _join(request: Request) -> Response:

@@ -35,6 +35,22 @@ def join(
     price: Annotated[
         float | None, Parameter(help="What this machine costs, in dollars per hour.", validator=Number(gte=0))
     ] = None,
+    provider: Annotated[
+        str | None,
+        Parameter(help="Who rents this machine out; with --instance the price is known.", show_default=False),
+    ] = None,
+    instance: Annotated[
+        str | None,
+        Parameter(help="The provider's name for this machine, as `mesh prices` has it.", show_default=False),
+    ] = None,
+    spot: Annotated[
+        bool, Parameter(negative="", help="Watch for the notice that a cloud takes this machine away.")
+    ] = False,
+    metrics: Annotated[
+        str | None, Parameter(help="Serve metrics of the worker on this port or address.", show_default=False)
+    ] = None,
+    log_json: Annotated[bool, Parameter(negative="", help="Write the worker's log as JSON.")] = False,
+    sandbox: Annotated[Literal["auto", "weak", "none"], Parameter(help="How strictly to sandbox trials.")] = "auto",
     yes: Annotated[bool, Parameter(negative="", help="Agree to the cost without being asked.")] = False,
 ) -> int:
     """Join a hub with an invitation: a worker then runs trials until Ctrl-C, others get a context for their commands.
@@ -43,25 +59,28 @@ def join(
 
     Example: mesh join mesh1_c2VjcmV0IHNlY3JldCBz... --slots-per-gpu 2
     """
-    from mesh.errors import MeshError
-    from mesh_cli.exit import exit_code_of
+    from mesh.machine_price import price_words
     from mesh_cli.hub import joining
 
+    weaker = {"auto": None, "weak": "--allow-weak-sandbox", "none": "--no-sandbox"}[sandbox]
     wish = joining.JoinWish(
         name=name,
         arena=arena,
         device=device,
         slots=slots,
         slots_per_gpu=slots_per_gpu,
-        price_per_hour_usd=price,
+        price=price_words(price, provider or "", instance or "", spot=spot),
         yes=yes,
-        more={"--idle-stop": idle_stop} if idle_stop is not None else {},
+        more={
+            "--idle-stop": idle_stop,
+            "--spot": "" if spot else None,
+            "--metrics": metrics,
+            "--log-json": "" if log_json else None,
+            **({weaker: ""} if weaker else {}),
+        },
     )
-    try:
-        if worker := joining.join_hub(invitation, wish):
-            joining.become_worker(worker)
-    except MeshError as error:
-        return exit_code_of(error) or ExitCode.FAILED
+    if worker := joining.join_hub(invitation, wish):
+        joining.become_worker(worker)
     return ExitCode.OK
 
 

@@ -1,19 +1,22 @@
 """`mesh join`: a machine redeems an invitation, and becomes a worker or another member."""
 
-import math
 import os
 import re
 import secrets
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
+import anyio
 import msgspec
 
+from gpu_worker.machine import Machine, survey
 from mesh import settings
 from mesh.config import Contexts
 from mesh.errors import BadInput
 from mesh.invitation import read_invitation
+from mesh.machine_price import UNKNOWN_PRICE, MachinePrice, from_table
 from mesh.membership import HubMembership, Offer, offer_of, redeem
 from mesh.safe_path import PYTHON
 from mesh.text import printable
@@ -31,9 +34,9 @@ class JoinWish(msgspec.Struct, frozen=True):
     device: str = "auto"
     slots: int | None = None
     slots_per_gpu: int | None = None
-    price_per_hour_usd: float | None = None
+    price: MachinePrice = UNKNOWN_PRICE
     yes: bool = False
-    more: Mapping[str, str] = {}
+    more: Mapping[str, str | None] = {}
 
 
 def members_dir() -> Path:
@@ -60,13 +63,20 @@ def join_hub(text: str, wish: JoinWish) -> JoinedWorker | None:
     """
     invitation = read_invitation(text)
     name = _checked_name(wish.name) if wish.name else _own_name()
-    if (price := wish.price_per_hour_usd) is not None and not (math.isfinite(price) and price >= 0):
-        raise BadInput(f"--price is {price:g}; use dollars per hour, 0 or more")
     offer, ca = offer_of(invitation, name, members_dir())
     arena = _arena_of(offer, wish.arena)
     if offer.role == "worker":
-        _look_at_box(wish)
-        _agree_on_cost(offer, arena, wish)
+        machine = _examined(wish)
+        price = _price_of(machine, wish.price)
+        offer, ca = offer_of(
+            invitation, name, members_dir(), price_per_hour_usd=price.per_hour_usd, slots=len(machine.slots)
+        )
+        if unpaid := offer.unpaid.get(arena):
+            raise BadInput(unpaid)
+        if price.per_hour_usd:
+            from mesh_cli.live.spending import ask_to_spend
+
+            anyio.run(partial(ask_to_spend, offer.costs.get(arena, f"about ${price.per_hour_usd:.2f}/h"), yes=wish.yes))
     membership, file = redeem(invitation, ca, name, members_dir())
     if membership.role != "worker":
         _say_next(membership, _keep_context(membership, file, arena))
@@ -106,39 +116,32 @@ def _arena_of(offer: Offer, wanted: str | None) -> str:
     return wanted
 
 
-def _look_at_box(wish: JoinWish) -> None:
-    """Print what this machine offers, a line for each finding.
+def _examined(wish: JoinWish) -> Machine:
+    """Return this machine, and print what it offers, a line for each finding.
 
     Raises:
         BadInput: it has no GPU and nobody asked for the CPU, or a number is wrong.
     """
-    findings, has_gpu = examine_box(wish.device, wish.slots, wish.slots_per_gpu or 1)
-    for finding in findings:
+    machine = survey(wish.device, wish.slots, wish.slots_per_gpu or 1)
+    for finding in examine_box(machine):
         cure = f"; cure: {printable(finding.cure)}" if finding.cure and finding.state != "ok" else ""
         print(f"{finding.state:<5} {finding.name:<12} {printable(finding.what)}{cure}", file=sys.stderr)
-    if not has_gpu and wish.device == "auto":
+    if wish.device == "auto" and not machine.worker_class.startswith("cuda"):
         raise BadInput("this machine has no GPU that nvidia-smi shows; give --device cpu to take runs on its cores")
+    return machine
 
 
-def _agree_on_cost(offer: Offer, arena: str, wish: JoinWish) -> None:
-    """Say what the machine costs, and ask at a terminal.
+def _price_of(machine: Machine, price: MachinePrice) -> MachinePrice:
+    """Return what this machine costs, by what was said or by the table of prices.
 
     Raises:
-        BadInput: it costs money and nobody agreed.
+        BadInput: the table has no such machine.
     """
-    price, waiting = wish.price_per_hour_usd, offer.waiting.get(arena, 0)
-    runs = f"{waiting} run{'' if waiting == 1 else 's'} wait in arena {arena}"
-    if price is None:
-        _say(f"the price of this machine is unknown (--price); {runs}")
-        return
-    _say(f"about ${price:.2f} per hour; {runs}")
-    if not price or wish.yes:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise BadInput(f"this machine costs ${price:.2f} per hour and nobody can be asked; give --yes to agree")
-    print("Join? [Y/n] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("", "y", "yes"):
-        raise BadInput("nothing was joined, and the invitation was not used")
+    gpus = len({slot.cuda_index for slot in machine.slots})
+    found = from_table(price, settings.home(), device=machine.device, memory_mb=machine.memory_mb, gpus=gpus)
+    if found.per_hour_usd is None:
+        _say("the price of this machine is unknown: --price USD says it, 0 if it costs nothing")
+    return found
 
 
 def _keep_context(membership: HubMembership, file: Path, arena: str) -> str:
@@ -174,13 +177,12 @@ def _worker_command(membership: HubMembership, arena: str, wish: JoinWish) -> li
     numbers = {
         "--slots": wish.slots,
         "--slots-per-gpu": wish.slots_per_gpu,
-        "--price-per-hour": wish.price_per_hour_usd,
         **wish.more,
     }
     for option, value in numbers.items():
         if value is not None:
             words += [option, *([str(value)] if value != "" else [])]
-    return words
+    return [*words, *wish.price.flags()]
 
 
 def _say(words: str) -> None:
