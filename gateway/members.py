@@ -27,6 +27,9 @@ NAME_RULE = "id must be 1-63 chars, alphanumeric/dash/dot/underscore, start with
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
 _KEY = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 MEMBER_ROLES = ("agent", "observer", "admin")
+"""What a member of a gateway may be, who takes part over HTTP with a key."""
+JOINING_ROLES = ("worker", "agent", "curator", "observer")
+"""What a member may be that connects to the log itself, with an nkey of its own (`mesh join`)."""
 _RESERVED = re.compile(
     rf"(operator|explorer|researcher|critic|curator|worker|coder|{HUB_AUTHOR})([-_]?\d+)?", re.IGNORECASE
 )
@@ -34,6 +37,10 @@ _RESERVED = re.compile(
 
 class NotInvited(BadInput):
     """An invitation does not exist, is used up, has ended, or is for another arena."""
+
+
+class UsedUp(NotInvited):
+    """An invitation has let in as many as it was for."""
 
 
 class HubMember(msgspec.Struct, frozen=True):
@@ -55,6 +62,7 @@ class MemberIndex(LogIndex):
         self.used: dict[str, int] = {}
         self.ended: dict[str, str] = {}
         self._by_key: dict[str, str] = {}
+        self._by_nkey: dict[str, str] = {}
 
     def take(self, entry: Entry) -> None:
         """Fold a fact: only a hub lets anybody in, while a revocation counts whoever says it."""
@@ -82,6 +90,16 @@ class MemberIndex(LogIndex):
         self.members[admitted.name] = HubMember(admitted, seq, why)
         if admitted.key_hash:
             self._by_key.setdefault(admitted.key_hash, admitted.name)
+        if admitted.nkey:
+            self._by_nkey.setdefault(admitted.nkey, admitted.name)
+
+    def of_nkey(self, nkey: str) -> HubMember | None:
+        """Return the member that connects with an nkey, None if there is none."""
+        return self.members.get(self._by_nkey.get(nkey, ""))
+
+    def revoked_nkeys(self) -> dict[str, str]:
+        """Return the members that were revoked, by their nkeys."""
+        return {nkey: name for nkey, name in self._by_nkey.items() if self.members[name].revoked}
 
     def holder(self, key: str) -> MemberAdmitted | None:
         """Return the member whose key this is; None if nobody has it, or not any more."""
@@ -139,7 +157,7 @@ class Members:
             BadInput: a value is out of its bounds.
             BusUnavailable: the log cannot be reached.
         """
-        _check_role(role)
+        _check_role(role, (*MEMBER_ROLES, *JOINING_ROLES))
         secret = secrets.token_hex(16)
         digest = secret_hash_of(secret)
         event = MemberInvited(
@@ -154,8 +172,8 @@ class Members:
         await self._post(event)
         return secret
 
-    def invited(self, secret: str, arena: str) -> MemberInvited:
-        """Return the invitation that a secret is.
+    def invited(self, secret: str, arena: str | None) -> MemberInvited:
+        """Return the invitation that a secret is; with an arena, only one that is for it.
 
         Raises:
             NotInvited: there is no such invitation, or it cannot be used here any more.
@@ -169,8 +187,9 @@ class Members:
         if _is_over(known.until_s):
             raise NotInvited("this invitation has ended; ask for a new one")
         if self.index.used.get(known.invite, 0) >= known.uses:
-            raise NotInvited(f"this invitation was for {known.uses} members and is used up; ask for a new one")
-        if known.arenas and arena not in known.arenas:
+            how_often = f"for {known.uses} members and is used up" if known.uses > 1 else "used before"
+            raise UsedUp(f"this invitation was {how_often}; ask for a new one")
+        if known.arenas and arena is not None and arena not in known.arenas:
             raise NotInvited(f"this invitation is not for arena {arena}; it is for {', '.join(known.arenas)}")
         return known
 
@@ -191,7 +210,7 @@ class Members:
             NotInvited: others were faster and have used the invitation up.
             BusUnavailable: the log cannot be reached.
         """
-        _check_role(role)
+        _check_role(role, MEMBER_ROLES)
         key = secrets.token_hex(32)
         event = MemberAdmitted(
             name=author_token(shown_as),
@@ -208,6 +227,36 @@ class Members:
             raise NotInvited(f"{why}; ask for a new one")
         return key
 
+    async def join(self, name: str, nkey: str, *, shown_as: str, invited: MemberInvited) -> MemberAdmitted:
+        """Admit a member that connects to the log itself, and return how; said again by the same one, it is as before.
+
+        Raises:
+            AlreadyPosted: another one has this name.
+            NotInvited: others were faster and have used the invitation up, or the member was revoked.
+            BusUnavailable: the log cannot be reached.
+        """
+        event = MemberAdmitted(
+            name=name,
+            shown_as=shown_as,
+            role=invited.role,
+            arenas=invited.arenas,
+            nkey=nkey,
+            owner=invited.owner,
+            invite=invited.invite,
+        )
+        await self._post(event)
+        if why := self.index.members[name].revoked:
+            raise NotInvited(f"{why}; ask for a new one")
+        return event
+
+    def joined_before(self, name: str, nkey: str, secret: str) -> MemberAdmitted | None:
+        """Return the member that came with this name, nkey and invitation before; None if there is none."""
+        known = self.index.members.get(name)
+        if known is None or known.revoked or not known.admitted.nkey:
+            return None
+        is_same = known.admitted.nkey == nkey and known.admitted.invite == secret_hash_of(secret)[:16]
+        return known.admitted if is_same else None
+
     async def revoke(self, name: str, reason: str = "") -> str:
         """Revoke a member, or an invitation by its name; return what was revoked.
 
@@ -217,7 +266,9 @@ class Members:
         """
         known = name if name in self.index.invitations else name.replace(".", "_")
         if known not in self.index.members and known not in self.index.invitations:
-            raise UnknownName(f"{name[:80]!r} is not a member or an invitation; see mesh gateway members")
+            raise UnknownName(
+                f"{name[:80]!r} is not a member or an invitation; see mesh gateway members, or mesh hub members"
+            )
         with suppress(AlreadyPosted):
             await self._post(MemberRevoked(name=known, reason=reason))
         return known
@@ -251,6 +302,6 @@ def _is_over(until_s: float) -> bool:
     return bool(until_s) and time.time() > until_s
 
 
-def _check_role(role: str) -> None:
-    if role not in MEMBER_ROLES:
-        raise BadInput(f"role is {role[:40]!r}; use {', '.join(MEMBER_ROLES)}")
+def _check_role(role: str, allowed: tuple[str, ...]) -> None:
+    if role not in allowed:
+        raise BadInput(f"role is {role[:40]!r}; use {', '.join(dict.fromkeys(allowed))}")

@@ -3,7 +3,10 @@
 _ARENAS = "Arenas in which the member may take part; none: in all of the hub."
 _UNTIL_S = "Unix time until which it holds, in seconds; 0 is for ever."
 _OWNER = "Who answers for the member: a person, a team; empty if nobody was named."
-_ROLE = "What the member may do: `agent` takes part, `observer` reads, `admin` also admits others."
+_ROLE = (
+    "What the member may do: `agent` takes part, `observer` reads, `admin` also admits others; of a hub also `worker` "
+    "and `curator`."
+)
 
 MEMBER_FIELDS: dict[str, dict[str, str]] = {
     "ChannelOpened": {

@@ -8,13 +8,11 @@ The process that started the server restarts it when it dies, and when it stores
 the folder of the store is deleted or replaced, every user of the server ends with a sentence.
 """
 
-import functools
 import importlib.metadata
 import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -34,14 +32,12 @@ from mesh import settings, store_lock
 from mesh.atomic_write import atomic_write
 from mesh.disk import full_disk, is_out_of_space, read_regular
 from mesh.errors import BadInput, BusUnavailable, HostTrouble, leaf
-from mesh.parent_death import die_with_parent
 from mesh.server_config import server_config, start_within_s
 from mesh.server_health import Health
+from mesh.server_process import REAP_WITHIN_S, STOP_WITHIN_S, end_process, last_trouble, start_process
 from mesh.store_lock import Place, StoreLock, place_of
 
 _WATCH_EVERY_S = 0.5
-_STOP_WITHIN_S = 10.0
-_REAP_WITHIN_S = 5.0
 _MOST_PAUSE_S = 60.0
 
 _Pid = Annotated[int, msgspec.Meta(gt=0, lt=2**31)]
@@ -227,7 +223,7 @@ class EmbeddedServer:
                     _tell(f"the store {self.folder} can be written again: its server is restarted")
                     await anyio.sleep(pause_s)
                     pause_s = min(_MOST_PAUSE_S, pause_s * 2 or 1.0)
-                    await self._end(self._process)
+                    await end_process(self._process)
                     await self.ensure()
                 elif self._address and address_of(self.folder) is None:  # it was deleted or damaged
                     with suppress(OSError):
@@ -279,20 +275,17 @@ class EmbeddedServer:
         with atomic_write(config) as beside:
             beside.write_bytes(server_config(self.folder, name, port, self.sync))
         log.unlink(missing_ok=True)
-        process = _popen([binary, "-c", str(config)], lock, log)
+        process = start_process([binary, "-c", str(config)], lock, log)
         try:
             address = await self._answering(process, name)
             if address is not None:
                 self._write(address)
         except BaseException:
-            await self._end(process, at_once=True)
+            await end_process(process, at_once=True)
             raise
         if address is None:
-            await self._end(process, at_once=True)
-            lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-            bad = [line for line in lines if "[FTL]" in line or "[ERR]" in line]
-            why = (bad or lines or ["its log is empty"])[-1]
-            raise BusUnavailable(f"nats-server ({binary}) did not start: {why} (see {log})")
+            await end_process(process, at_once=True)
+            raise BusUnavailable(f"nats-server ({binary}) did not start: {last_trouble(log)} (see {log})")
         self._process = process
         self.starts += 1
         return address
@@ -300,16 +293,6 @@ class EmbeddedServer:
     def _write(self, address: Address) -> None:
         with atomic_write(self.folder / "server.json") as beside:
             beside.write_bytes(msgspec.json.encode(address))
-
-    async def _end(self, process: "subprocess.Popen[bytes]", *, at_once: bool = False) -> None:
-        """End a server of ours and wait for it, but not for ever: the kernel may hold a process on a broken disk."""
-        with anyio.CancelScope(shield=True):
-            if not at_once:
-                process.terminate()
-                await _poll(process, _STOP_WITHIN_S)
-            if process.poll() is None:
-                process.kill()
-                await _poll(process, _REAP_WITHIN_S)
 
     async def _answering(self, process: "subprocess.Popen[bytes]", name: str) -> Address | None:
         """Return the address of the new server; None if it ended or took too long."""
@@ -332,14 +315,14 @@ class EmbeddedServer:
         if address is None or (self._process is None and _is_alive(address.owner, address.owner_started)):
             return
         if self._process is not None:
-            await self._end(self._process)
+            await end_process(self._process)
         elif _is_alive(address.pid, address.started):
             with suppress(psutil.NoSuchProcess):
                 process = psutil.Process(address.pid)
                 process.terminate()
-                await _until_gone(address, _STOP_WITHIN_S)
+                await _until_gone(address, STOP_WITHIN_S)
                 process.kill()
-                await _until_gone(address, _REAP_WITHIN_S)
+                await _until_gone(address, REAP_WITHIN_S)
         self._process = self._address = None
 
 
@@ -347,34 +330,10 @@ async def _answers(address: Address) -> bool:
     return await anyio.to_thread.run_sync(answers, address, abandon_on_cancel=True)
 
 
-async def _poll(process: "subprocess.Popen[bytes]", within_s: float) -> None:
-    with anyio.move_on_after(within_s):
-        while process.poll() is None:
-            await anyio.sleep(0.02)
-
-
 async def _until_gone(address: Address, within_s: float) -> None:
     with anyio.move_on_after(within_s):
         while _is_alive(address.pid, address.started):
             await anyio.sleep(0.02)
-
-
-def _popen(command: list[str], lock: StoreLock, log: Path) -> "subprocess.Popen[bytes]":
-    """Start the server with the lock, in a new session so that Ctrl-C in a terminal does not reach it."""
-    try:
-        with log.open("ab") as output:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=settings.without_secrets(os.environ),
-                start_new_session=True,
-                pass_fds=lock.descriptors,
-                preexec_fn=functools.partial(die_with_parent, signal.SIGTERM) if sys.platform == "linux" else None,
-            )
-    except OSError as error:
-        raise BusUnavailable(f"nats-server ({command[0]}) did not start: {error.strerror}") from None
 
 
 def _tell(sentence: str) -> None:

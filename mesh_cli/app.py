@@ -96,6 +96,10 @@ NoConfirm = Annotated[
         name="--no-confirm", negative="", help="Skip confirmation runs: the metric is exact, so one score is proof."
     ),
 ]
+AuthorOption = Annotated[
+    str | None,
+    Parameter(name="--name", help="AuthorOption; default: the member of a hub that you joined as, else operator."),
+]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of text.")]
 
 

@@ -6,6 +6,7 @@ lasts, and folds the log itself where a projector is needed.
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gateway.reach import code_store_of as code_store_of
@@ -18,6 +19,7 @@ from mesh.bus import ArenaBus
 from mesh.errors import BadInput, UnknownName
 from mesh.follow import Follower
 from mesh.jetstream import JetStreamBus, JetStreamHub
+from mesh.jetstream.member import member_of, name_of
 from mesh.text import short
 from mesh.wire import Entry
 from mesh_cli.render.fold_progress import FoldProgress
@@ -43,14 +45,25 @@ async def reach(arena: str | None, nats: str | None, *, endless: bool = False) -
 
 
 @asynccontextmanager
-async def reach_hub(nats: str | None, *, endless: bool = False, make: bool = False) -> AsyncIterator[JetStreamHub]:
+async def reach_hub(
+    nats: str | None, *, endless: bool = False, make: bool = False, credentials: Path | None = None
+) -> AsyncIterator[JetStreamHub]:
     """Open the hub of all arenas; arguments as of `gateway.reach.open_hub`.
 
     Raises:
         BusUnavailable: no server answers.
     """
-    async with open_hub(nats, name="mesh-cli", endless=endless, make=make) as hub:
+    async with open_hub(nats, name="mesh-cli", endless=endless, make=make, credentials=credentials) as hub:
         yield hub
+
+
+def own_author(given: str | None, nats: str | None) -> str:
+    """Return the author of what a command posts: the member that the credentials are for, the given one, or operator.
+
+    Raises:
+        BadInput: the given one is not the member, so that the server would refuse every post.
+    """
+    return name_of(member_of(settings.credentials(nats)), given) or "operator"
 
 
 async def pick_any(hub: JetStreamHub, arena: str | None) -> JetStreamBus:

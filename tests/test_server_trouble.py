@@ -156,7 +156,7 @@ async def test_a_write_that_failed_unseen_is_found_in_the_log_of_the_server(tmp_
 async def test_a_server_that_stays_silent_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_health, "PROBE_EVERY_S", 0.2)
     monkeypatch.setattr(server_health, "_PROBE_WITHIN_S", 0.2)
-    monkeypatch.setattr("mesh.server._STOP_WITHIN_S", 0.5)
+    monkeypatch.setattr("mesh.server_process.STOP_WITHIN_S", 0.5)
     with anyio.fail_after(60):
         async with embedded(tmp_path) as server:
             assert await server_health.stores(server.url)

@@ -15,6 +15,7 @@ from gateway.http import mounts
 from gateway.http.additions import ADDITIONAL_ROUTES
 from gateway.http.entry import Entrance, Gateway, error_answer, gateway_of, json_answer, public
 from gateway.http.guide import GUIDE_ROUTES
+from gateway.http.joining import JOINING_ROUTES
 from gateway.http.message_board import BOARD_ROUTES
 from gateway.http.register import REGISTER_ROUTES
 from mesh.errors import BusError, MeshError
@@ -36,6 +37,7 @@ def make_gateway_app(gateway: Gateway, *, hosts: Sequence[str], numbers: bool = 
         public("/api/health", _health),
         public("/healthz", _healthz),
         *REGISTER_ROUTES,
+        *JOINING_ROUTES,
         *BOARD_ROUTES,
         *ADDITIONAL_ROUTES,
         *GUIDE_ROUTES,

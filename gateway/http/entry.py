@@ -24,6 +24,8 @@ from gateway.http.caller import Caller, caller, network_of
 from gateway.http.limits import RateLimits
 from gateway.http.request_log import logged
 from gateway.members import Members
+from mesh.accounts.hub_folder import HubFolder
+from mesh.accounts.issuing import LIFETIME_S
 from mesh.errors import (
     ArenaIsClosed,
     BusError,
@@ -53,6 +55,8 @@ class Gateway(msgspec.Struct, frozen=True):
         is_open: whether strangers may register without an invitation, and read the page.
         pending: proposals of one member that may wait for a score.
         address: how the gateway is reached from outside, "" if that is what a request says.
+        hub: the keys of the hub, for machines that join; None where nobody can join here.
+        lifetime_s: seconds for which the credentials hold that they get.
     """
 
     arenas: Arenas
@@ -62,6 +66,8 @@ class Gateway(msgspec.Struct, frozen=True):
     is_open: bool
     pending: int = 20
     address: str = ""
+    hub: HubFolder | None = None
+    lifetime_s: float = LIFETIME_S
 
 
 class Entrance:

@@ -19,7 +19,7 @@ from gateway.http.entry import (
     public,
     served_named,
 )
-from gateway.members import NotInvited, author_token, is_reserved
+from gateway.members import MEMBER_ROLES, NotInvited, author_token, is_reserved
 from mesh.errors import AlreadyPosted
 from mesh.events import MemberInvited
 from mesh.wire import Pattern
@@ -38,7 +38,7 @@ async def _register(request: Request) -> Response:
     gateway.limits.check("registration", address)
     shown_as = (await json_of(request, _Wish)).id
     author = author_token(shown_as)
-    await _check_free(gateway, author, _TAKEN)
+    await check_free(gateway, author, _TAKEN)
     gateway.limits.take("registration", address)
     try:
         key = await gateway.members.admit(shown_as, arenas=gateway.arenas.only, invited=invited)
@@ -59,15 +59,18 @@ def _invitation(request: Request) -> MemberInvited | None:
     gateway = gateway_of(request)
     if secret := request.state.invite:
         try:
-            return gateway.members.invited(secret, request.state.arena)
+            invited = gateway.members.invited(secret, request.state.arena)
         except NotInvited as error:
             raise HTTPException(403, str(error)) from None
+        if invited.role not in MEMBER_ROLES:
+            raise HTTPException(403, f"this invitation is for a {invited.role}, which joins by mesh join")
+        return invited
     if not gateway.is_open:
         raise HTTPException(403, f"this hub asks for an invitation: set HUB={base_of(request)}/i/INVITE")
     return None
 
 
-async def _check_free(gateway: Gateway, author: str, taken: str) -> None:
+async def check_free(gateway: Gateway, author: str, taken: str) -> None:
     """Check that no member has a name, and nobody who posts without a gateway.
 
     Raises:
@@ -90,7 +93,7 @@ async def _admit(request: Request) -> Response:
     shown_as = (await json_of(request, _Wish)).id
     if not shown_as:
         raise HTTPException(400, "id is required")
-    await _check_free(gateway, author_token(shown_as), "agent already exists")
+    await check_free(gateway, author_token(shown_as), "agent already exists")
     arenas = (request.state.arena,) if request.state.arena else asking.arenas
     if not all(map(asking.may_enter, arenas)):
         raise HTTPException(403, f"this key is for {', '.join(asking.arenas)}, not for arena {request.state.arena}")

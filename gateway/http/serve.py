@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from gateway.http.entry import Gateway
 from gateway.http.limits import RateLimits
 from gateway.log_index import patiently
 from gateway.members import Members
+from mesh.accounts.hub_folder import HubFolder
+from mesh.accounts.issuing import LIFETIME_S
 from mesh.bus import Hub
 from mesh.errors import leaf
 from mesh.web.access import LOOPBACK
@@ -49,6 +52,9 @@ async def serve_gateway(
     tls: tuple[Path, Path] | None = None,
     around: Callable[[ASGIApp], ASGIApp] | None = None,
     beside: Callable[[ServedArena], Coroutine[Any, Any, None]] | None = None,
+    joining: HubFolder | None = None,
+    lifetime_s: float = LIFETIME_S,
+    with_members: Callable[[Members], Coroutine[Any, Any, None]] | None = None,
     on_ready: Callable[[], None] | None = None,
     on_end: Callable[[], None] | None = None,
 ) -> None:
@@ -67,6 +73,9 @@ async def serve_gateway(
         tls: files with the certificate and its key.
         around: puts something around the app, such as the page of an arena beside it.
         beside: runs beside each arena, such as its webhooks.
+        joining: the keys of the hub, with which machines join; None where they cannot join here.
+        lifetime_s: seconds for which the credentials hold that they get.
+        with_members: runs beside the members, such as the warden; its end by an error of the bus is not the end.
         on_ready: called when the gateway answers.
         on_end: called when serving ends, so that endless answers end too.
 
@@ -76,7 +85,7 @@ async def serve_gateway(
     members = Members(await hub.arena(HUB_LOG, create=True))
     await members.reader.catch_up()
     served = Arenas(hub, home, mounts.INDEXES, arenas, beside)
-    gateway = Gateway(served, members, RateLimits(), home, is_open, pending, address)
+    gateway = Gateway(served, members, RateLimits(), home, is_open, pending, address, joining, lifetime_s)
     files = {"ssl_certfile": str(tls[0]), "ssl_keyfile": str(tls[1])} if tls else {}
     try:
         async with AsyncExitStack() as stack:
@@ -84,6 +93,8 @@ async def serve_gateway(
                 await stack.enter_async_context(lifespan())
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(patiently, members.reader.follow)
+                if with_members:
+                    tasks.start_soon(patiently, partial(with_members, members))
                 await tasks.start(served.keep)
                 app = make_gateway_app(gateway, hosts=hosts, numbers=numbers)
                 await serve_app(

@@ -215,6 +215,7 @@ def _config(hub: HubFolder, node: int, claims: dict[str, str], secret: str) -> b
         operator=claims["operator"],
         system=public["SYS"],
         accounts={public[name]: claims[name] for name in ACCOUNTS},
+        disk_bytes=hub.settings.disk_bytes,
         cluster=cluster,
     )
 

@@ -14,7 +14,7 @@ MAX_PENDING_BYTES = 64 << 20
 """Bytes that wait for a slow client; the server closes a connection that exceeds it."""
 WRITE_DEADLINE = "10s"
 
-MAX_BUFFERED_MESSAGES, MAX_BUFFERED_BYTES = 2_000, 64 << 20
+MAX_BUFFERED_MESSAGES, MAX_BUFFERED_BYTES = 512, 64 << 20
 """Posts that wait for one stream; the server refuses more (429), and the client sends them again."""
 
 
@@ -40,6 +40,7 @@ def hub_server_config(
     operator: str,
     system: str,
     accounts: Mapping[str, str],
+    disk_bytes: int,
     cluster: str = "",
 ) -> bytes:
     """Return the configuration of one server of a hub.
@@ -51,6 +52,8 @@ def hub_server_config(
         operator: the operator's token.
         system: public key of the account SYS.
         accounts: the tokens of all accounts by public key; the server takes those that are newer than its own.
+        disk_bytes: bytes that all logs may have, as the account says. The server takes no account that may have more
+            than itself, and by default that is a part of what is free when it starts.
         cluster: the section about the other servers, "" for a single one.
     """
     known = "\n".join(f'  {public}: "{token}"' for public, token in accounts.items())
@@ -86,6 +89,7 @@ tls {{
 
 jetstream {{
   store_dir: {config_string(files.folder / "store")}
+  max_file_store: {disk_bytes}
   sync_interval: always
   max_buffered_msgs: {MAX_BUFFERED_MESSAGES}
   max_buffered_size: {MAX_BUFFERED_BYTES}

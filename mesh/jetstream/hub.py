@@ -19,6 +19,7 @@ from mesh.jetstream.live import LiveTopics
 from mesh.jetstream.log import StreamLog
 from mesh.jetstream.objects import Absent, ObjectStream
 from mesh.jetstream.queue import JetStreamDelivery, make_queue, work
+from mesh.jetstream.renewing import freshen, keep_renewed
 from mesh.jetstream.streams import (
     CALLS,
     OBJECTS,
@@ -58,11 +59,14 @@ async def connect(
         BusRefused: the server refuses this user, or has no JetStream.
         ServerTooOld: the server is too old.
     """
+    is_member = await freshen(credentials)
     link = Link(url, name=name, patience_s=patience_s, outage_s=outage_s, replicas=replicas, credentials=credentials)
     await link.open()
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(link.watch)
+            if credentials and is_member:
+                tasks.start_soon(keep_renewed, link, credentials)
             yield JetStreamHub(link)
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:

@@ -1,10 +1,12 @@
 """Imports nats-py without aiohttp, which nats-py imports if it is installed but uses only for `ws://` addresses.
 
 Model libraries install aiohttp, and its import then takes most of the start of a command. So this module hides aiohttp
-while it imports nats-py. `allow_websockets` adds it if an address needs it.
+while it imports nats-py. `allow_websockets` adds it if an address needs it. It also keeps a remark of asyncio away,
+which nats-py causes whenever a connection with TLS ends.
 """
 
 import importlib
+import logging
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -26,6 +28,7 @@ def _import_lean() -> Any:
 
 
 _transport = _import_lean()
+logging.getLogger("asyncio").addFilter(lambda record: "eof_received() has no effect" not in str(record.msg))
 
 
 def allow_websockets(servers: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from mesh_cli.app import ArenaOption, Json, Nats, app, print_json
+from mesh_cli.app import ArenaOption, AuthorOption, Json, Nats, app, print_json
 from mesh_cli.exit import run
 
 
@@ -24,7 +24,7 @@ def critique(
         float | None,
         Parameter(help="Probability that it becomes champion (endorse), or does not (warn, block), 0 to 1."),
     ] = None,
-    name: Annotated[str, Parameter(help="Author of the critique.")] = "operator",
+    name: AuthorOption = None,
     model: Annotated[str, Parameter(help="The model that judged; default: a person did.", show_default=False)] = "",
     arena: ArenaOption = None,
     nats: Nats = None,
@@ -40,7 +40,7 @@ def critique(
 
     async def work() -> None:
         from gateway.critique import critique as post_critique
-        from mesh_cli.connect import reach_door
+        from mesh_cli.connect import own_author, reach_door
 
         async with reach_door(arena, nats) as door:
             done = await post_critique(
@@ -48,7 +48,7 @@ def critique(
                 proposal,
                 verdict=verdict,
                 text=words,
-                author=name,
+                author=own_author(name, nats),
                 predicted_gain=gain,
                 confidence=confidence,
                 model=model,

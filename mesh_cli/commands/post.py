@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mesh_cli.app import ArenaOption, Json, Nats, app, print_json
+from mesh_cli.app import ArenaOption, AuthorOption, Json, Nats, app, print_json
 from mesh_cli.exit import run
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ Text = Annotated[
 ]
 
 
-_Name = Annotated[str, Parameter(help="Author of the note.")]
-
-
 @app.command
 def post(
     channel: str,
@@ -25,7 +22,7 @@ def post(
     *,
     arena: ArenaOption = None,
     nats: Nats = None,
-    name: _Name = "operator",
+    name: AuthorOption = None,
     json: Json = False,
 ) -> int:
     """Post a note of at most 256 KiB to a channel and print its sequence number.
@@ -39,10 +36,10 @@ def post(
     async def work() -> None:
         from mesh.events import NotePosted
         from mesh.wire import Post, check_token
-        from mesh_cli.connect import reach
+        from mesh_cli.connect import own_author, reach
 
         check_token("channel", channel)
-        note = Post.new(name, NotePosted(channel=channel, text=words))
+        note = Post.new(own_author(name, nats), NotePosted(channel=channel, text=words))
         async with reach(arena, nats) as bus:
             _tell(bus.arena, await bus.post(note), note, as_json=json)
 
@@ -59,7 +56,7 @@ def reply(
     ] = None,
     arena: ArenaOption = None,
     nats: Nats = None,
-    name: _Name = "operator",
+    name: AuthorOption = None,
     json: Json = False,
 ) -> int:
     """Reply to the entry with this sequence number: to a note in its channel, to any other entry in general.
@@ -73,13 +70,13 @@ def reply(
     async def work() -> None:
         from gateway.note import answer_to
         from mesh.wire import Post, check_token
-        from mesh_cli.connect import reach
+        from mesh_cli.connect import own_author, reach
 
         if channel is not None:
             check_token("channel", channel)
         async with reach(arena, nats) as bus:
             event, cause = await answer_to(bus, seq, words, channel)
-            note = Post.new(name, event, cause=cause)
+            note = Post.new(own_author(name, nats), event, cause=cause)
             _tell(bus.arena, await bus.post(note), note, as_json=json)
 
     return run(work)

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import ArenaOption, Json, Nats, app, print_json
+from mesh_cli.app import ArenaOption, AuthorOption, Json, Nats, app, print_json
 from mesh_cli.exit import ExitCode, run
 
 
@@ -56,7 +56,7 @@ def propose(
     ] = None,
     arena: ArenaOption = None,
     nats: Nats = None,
-    name: Annotated[str, Parameter(help="Author of the proposal.")] = "operator",
+    name: AuthorOption = None,
     model: Annotated[str, Parameter(help="The model that made it; default: a person did.")] = "",
     wait: Annotated[bool, Parameter(negative="", help="Wait for the verdict, and end as `mesh wait` does.")] = False,
     json: Json = False,
@@ -80,7 +80,7 @@ def propose(
         from gateway.proposed_files import from_checkout, from_commit, from_folder, from_patch
         from mesh.errors import BadInput
         from mesh.text import printable, short
-        from mesh_cli.connect import reach_door
+        from mesh_cli.connect import own_author, reach_door
         from mesh_cli.proposals.patch_text import patch_text
         from mesh_cli.proposals.waiting import EXIT_CODES, outcome_lines, waited
 
@@ -101,7 +101,7 @@ def propose(
             done = await post(
                 door,
                 found.files,
-                author=name,
+                author=own_author(name, nats),
                 parent=chosen if parent or found.parent is None else found.parent,
                 title=title or found.title,
                 rationale=text or found.rationale,

@@ -23,6 +23,7 @@ from mesh_cli.render.columns import Column
 if TYPE_CHECKING:
     from gateway.http.arenas import ServedArena
     from gateway.members import MemberIndex, Members
+    from mesh.accounts.hub_folder import HubFolder
     from mesh.bus import Hub
     from mesh_cli.live.gateway_pages import GatewayPages
 
@@ -52,6 +53,10 @@ async def serve_here(
     hooks: Path | None = None,
     allow_private: bool = False,
     metrics: str = "",
+    credentials: Path | None = None,
+    joining: "HubFolder | None" = None,
+    lifetime_s: float | None = None,
+    with_members: "Callable[[Members], Coroutine[Any, Any, None]] | None" = None,
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the gateway, and where everybody may read the pages of its arenas, until cancelled.
@@ -68,6 +73,10 @@ async def serve_here(
         hooks: file of webhooks, None for none.
         allow_private: whether webhooks may reach addresses that are not public, and those without TLS.
         metrics: where to serve metrics, "" for nowhere.
+        credentials: file with credentials for the server, None for that of the settings.
+        joining: the keys of the hub, with which machines join; None where they cannot join here.
+        lifetime_s: seconds for which the credentials hold that they get; None: a day.
+        with_members: runs beside the members of the hub.
         on_ready: called with the gateway's address when it answers.
 
     Raises:
@@ -77,6 +86,7 @@ async def serve_here(
     try:
         from gateway.http.serve import serve_gateway
         from gateway.webhooks.hooks_file import read_hooks
+        from mesh.accounts.issuing import LIFETIME_S
         from mesh.web.access import LOOPBACK, is_loopback
         from mesh.web.listening import listen
 
@@ -98,7 +108,7 @@ async def serve_here(
         listening = stack.enter_context(listen(host.strip("[]"), port))
         shown = f"{host}:{listening.getsockname()[1]}"
         url = f"{'https' if tls else 'http'}://{shown}"
-        hub = await stack.enter_async_context(reach_hub(nats, endless=True))
+        hub = await stack.enter_async_context(reach_hub(nats, endless=True, credentials=credentials))
         names = [name for name in await hub.arenas() if not arenas or name in arenas]
         if lost := [name for name in arenas if name not in names]:
             raise UnknownName(f"there is no arena {lost[0]!r} here; mesh open FOLDER opens one")
@@ -130,6 +140,9 @@ async def serve_here(
             tls=tls,
             around=pages.around if pages else None,
             beside=beside,
+            joining=joining,
+            lifetime_s=lifetime_s or LIFETIME_S,
+            with_members=with_members,
             on_ready=lambda: on_ready(url),
             on_end=pages.close if pages else None,
         )
@@ -184,8 +197,15 @@ def _host_of(address: str) -> str:
 
 
 @asynccontextmanager
-async def reach_members(nats: str | None, arenas: Sequence[str] = ()) -> "AsyncIterator[Members]":
+async def reach_members(
+    nats: str | None, arenas: Sequence[str] = (), *, credentials: Path | None = None
+) -> "AsyncIterator[Members]":
     """Open the members of the hub; their log is made if there is none.
+
+    Args:
+        nats: address of the server, None for the setting.
+        arenas: arenas that have to exist.
+        credentials: file with credentials for the server, None for that of the settings.
 
     Raises:
         UnknownName: one of the arenas does not exist.
@@ -193,7 +213,7 @@ async def reach_members(nats: str | None, arenas: Sequence[str] = ()) -> "AsyncI
     """
     from gateway.members import Members
 
-    async with reach_hub(nats) as hub:
+    async with reach_hub(nats, credentials=credentials) as hub:
         known = await hub.arenas()
         if lost := [name for name in arenas if name not in known]:
             raise UnknownName(f"there is no arena {lost[0]!r} here (there are: {', '.join(known) or 'none yet'})")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -32,6 +33,9 @@ from mesh.sql_protocol import Query
 from mesh_cli.connect import reach_hub
 from mesh_cli.setup import checks
 from mesh_cli.setup.checks import Finding, Package
+
+if TYPE_CHECKING:
+    from gpu_worker.machine import Machine
 
 OF_USERS = ("server", "worker", "analytics", "models", "search")
 """Extras whose packages are checked; the others are for developers."""
@@ -52,6 +56,15 @@ async def examine(nats: str | None) -> list[Finding]:
     if not any(finding.state == "fail" for finding in found):
         findings += await _server(nats)
     return findings
+
+
+def examine_box(machine: "Machine") -> list[Finding]:
+    """Look at what a machine offers that would be a worker, in a moment; its sandbox it tries itself when it starts."""
+    offers = f"{machine.worker_class}: {machine.device}, {machine.memory_mb:,} MB, {len(machine.slots)} slots"
+    unfit = [each for each in checks.judge_packages(installed_packages()) if each.state == "fail"]
+    has_gpu = machine.worker_class.startswith("cuda")
+    torch = [checks.judge_gpu([machine.device], _version("torch"), cuda=True)] if has_gpu else []
+    return [Finding("machine", "ok", offers), *torch, *_home(settings.home()), *unfit]
 
 
 def _settings() -> tuple[Path, list[Finding]]:

@@ -1,0 +1,177 @@
+"""The warden: revokes a member who floods the hub, before the others are shut out.
+
+A member has an allowance of messages and of bytes, as a bucket has: what it sends fills its bucket, which drains at a
+steady rate, and who overflows it is revoked. An honest member is far below: a post that waits for its acknowledgement
+is one message. The counts are the server's own.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import anyio
+import msgspec
+
+from gateway.cut_off import Claims, cut_off
+from gateway.members import Members
+from mesh.accounts.hub_folder import HubFolder
+
+_LOOK_EVERY_S = 0.1
+_LOOK_SHARE = 10
+"""Looking may take a tenth of the time: with many connections it is done less often."""
+
+
+class Allowance(msgspec.Struct, frozen=True):
+    """How much a member may send: at once, and per second for any length of time."""
+
+    messages: float = 10_000
+    messages_per_s: float = 5_000
+    bytes: float = 512e6
+    bytes_per_s: float = 32e6
+
+
+USUAL = Allowance()
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """What a connection of a member has sent since it was opened; `connection` names it among all."""
+
+    connection: str
+    nkey: str
+    name: str
+    messages: int
+    bytes: int
+
+
+class Flood(msgspec.Struct, frozen=True):
+    """A member that sent more than its allowance, and the sentence that says so."""
+
+    nkey: str
+    name: str
+    reason: str
+
+
+class _Bucket:
+    def __init__(self, at: float) -> None:
+        self.at = self.since = at
+        self.messages = self.bytes = 0.0
+        self.sent = self.sent_bytes = 0
+
+
+class Allowances:
+    """The buckets of all members. Pure: time is passed in."""
+
+    def __init__(self, allowance: Allowance = USUAL) -> None:
+        self._allowance = allowance
+        self._last: dict[str, tuple[int, int]] | None = None
+        self._looked = 0.0
+        self._buckets: dict[str, _Bucket] = {}
+
+    def flooding(self, at: float, seen: Iterable[Traffic]) -> list[Flood]:
+        """Take what all connections have sent until now; return who has sent too much.
+
+        Args:
+            at: a time in seconds, of a steady clock.
+            seen: every connection of a member. One that is new has sent all of it since the last look; at the first
+                look nothing is held against anybody.
+        """
+        seen, before, looked = list(seen), self._last, self._looked
+        self._looked = at
+        self._last = {each.connection: (each.messages, each.bytes) for each in seen}
+        if before is None:
+            return []
+        names: dict[str, str] = {}
+        for each in seen:
+            messages, sent = before.get(each.connection, (0, 0))
+            bucket = self._buckets.setdefault(each.nkey, _Bucket(looked))
+            bucket.messages += max(0, each.messages - messages)
+            bucket.bytes += max(0, each.bytes - sent)
+            bucket.sent += max(0, each.messages - messages)
+            bucket.sent_bytes += max(0, each.bytes - sent)
+            names[each.nkey] = each.name
+        return self._overflowing(at, names)
+
+    def _overflowing(self, at: float, names: Mapping[str, str]) -> list[Flood]:
+        allowed, found = self._allowance, []
+        for nkey, bucket in list(self._buckets.items()):
+            bucket.messages -= allowed.messages_per_s * (at - bucket.at)
+            bucket.bytes -= allowed.bytes_per_s * (at - bucket.at)
+            bucket.at = at
+            if bucket.messages <= 0 and bucket.bytes <= 0:
+                del self._buckets[nkey]
+            elif bucket.messages > allowed.messages:
+                found.append(Flood(nkey, names.get(nkey, ""), _sentence(bucket, f"{bucket.sent:,} messages")))
+            elif bucket.bytes > allowed.bytes:
+                found.append(Flood(nkey, names.get(nkey, ""), _sentence(bucket, f"{bucket.sent_bytes / 1e6:,.0f} MB")))
+            bucket.messages, bucket.bytes = max(0.0, bucket.messages), max(0.0, bucket.bytes)
+        return found
+
+
+def _sentence(bucket: _Bucket, sent: str) -> str:
+    return f"flooded the hub: {sent} in {bucket.at - bucket.since:.1f} s"
+
+
+class Connections(Claims, Protocol):
+    """What tells the connections of a running server: its system account."""
+
+    async def connections(self) -> list[dict[str, Any]]:
+        """Return every connection as `CONNZ` has it, with who it is.
+
+        Raises:
+            BusError: the server does not answer.
+        """
+
+
+async def watch_over(
+    members: Members,
+    hub: HubFolder,
+    system: Connections,
+    *,
+    allowance: Allowance = USUAL,
+    on_flood: Callable[[str, str], None] | None = None,
+) -> None:
+    """Look at what every member sends, and revoke who floods, until cancelled.
+
+    Args:
+        members: the members of the hub; `members.reader.follow` must run.
+        hub: the keys of the hub.
+        system: the system account of its server.
+        allowance: what a member may send.
+        on_flood: called with the name of who was revoked, and why.
+
+    Raises:
+        BusError: the server does not answer.
+    """
+    allowances, account = Allowances(allowance), hub.key("MEMBERS").public
+    while True:
+        began = time.monotonic()
+        seen = traffic_of(await system.connections(), account)
+        for flood in allowances.flooding(time.monotonic(), seen):
+            known = members.index.of_nkey(flood.nkey)
+            if known is None or known.revoked:
+                continue
+            await cut_off(hub, system, flood.nkey)  # first: the log may be slow under the flood
+            await members.revoke(known.admitted.name, flood.reason)
+            if on_flood:
+                on_flood(known.admitted.name, flood.reason)
+        await anyio.sleep(max(_LOOK_EVERY_S, _LOOK_SHARE * (time.monotonic() - began)))
+
+
+def traffic_of(connections: Iterable[Mapping[str, Any]], account: str) -> list[Traffic]:
+    """Return what the members among some connections have sent.
+
+    Args:
+        connections: as `CONNZ` has them.
+        account: the public key of the account of members.
+    """
+    return [
+        Traffic(
+            f"{each.get('server', '')}/{each.get('cid')}",
+            str(each.get("nkey", "")),
+            str(each.get("member", "")),
+            int(each.get("in_msgs", 0)),
+            int(each.get("in_bytes", 0)),
+        )
+        for each in connections
+        if each.get("account") == account
+    ]

@@ -1,0 +1,56 @@
+"""`mesh hub start`: run a hub."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from mesh_cli.commands.hub import HubDir, hub
+from mesh_cli.exit import run
+
+
+@hub.command
+def start(
+    *,
+    directory: HubDir = None,
+    listen: Annotated[
+        str | None,
+        Parameter(help="Address and port at which machines join; default: as `mesh hub init` was told."),
+    ] = None,
+    node: Annotated[
+        int,
+        Parameter(
+            help="Which node of a hub of several this machine is; 0 where there is one.", validator=Number(gte=0)
+        ),
+    ] = 0,
+    life: Annotated[
+        str | None,
+        Parameter(help="How long the credentials of a member hold, such as 24h; it renews them at half of that."),
+    ] = None,
+) -> int:
+    """Run a hub until Ctrl-C: the server of the log, the door at which machines join, and the warden.
+
+    Whatever dies is started again, and whatever was acknowledged is kept. Print the address of the door.
+
+    Example: mesh hub start
+    """
+    from functools import partial
+
+    async def work() -> None:
+        import sys
+
+        from mesh.times import seconds
+        from mesh_cli.hub.serving import opened_hub, serve_hub
+
+        opened = opened_hub(directory)
+
+        def ready(log: str, door: str) -> None:
+            print(f"mesh: the hub of {opened.folder} runs: log {log}", file=sys.stderr)
+            print(door, flush=True)
+
+        lifetime_s = seconds(life) if life else None
+        await serve_hub(opened, listen=listen, node=node, lifetime_s=lifetime_s, on_ready=ready)
+
+    from mesh.daemon import while_parent_lives
+
+    return run(partial(while_parent_lives, work), endless=True)

@@ -1,0 +1,121 @@
+"""`mesh hub start`: the server of a hub, its door, and the warden, in one command."""
+
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from mesh.accounts.hub_folder import HubFolder
+from mesh.accounts.hub_init import write_configs
+from mesh.errors import BadInput, BusRefused, BusUnavailable, leaf
+from mesh.hub_server import hub_server
+from mesh.jetstream import connect
+from mesh.jetstream.system import system_account
+from mesh.server_config import start_within_s
+from mesh_cli.live.gateway import serve_here
+
+if TYPE_CHECKING:
+    from gateway.members import Members
+
+
+async def serve_hub(
+    hub: HubFolder,
+    *,
+    listen: str | None,
+    node: int = 0,
+    lifetime_s: float | None = None,
+    on_ready: Callable[[str, str], None],
+) -> None:
+    """Run the server of a hub, its door and the warden until cancelled.
+
+    Args:
+        hub: the folder of the hub.
+        listen: host and port of the door; None: the port of the hub's settings, on loopback if only that is named.
+        node: which node of the hub this is; 0 where it has only one.
+        lifetime_s: seconds for which the credentials of a member hold; None: a day.
+        on_ready: called with the addresses of the log and of the door when both answer.
+
+    Raises:
+        BadInput: nats-server is missing, or the folder or the address cannot be used.
+        BusUnavailable: the server does not start, or another one has its store.
+    """
+    _check_installed()
+    config = hub.config_file(node)
+    host, port = hub.settings.hosts[0], hub.settings.door_port
+    own = all(name in ("localhost", "127.0.0.1", "::1") for name in hub.settings.hosts)
+    shown = f"[{host}]" if ":" in host else host
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(hub_server(config.parent, config, partial(write_configs, hub)))
+        await _until_it_stores(hub)
+        await serve_here(
+            listen or f"{'127.0.0.1' if own else '0.0.0.0'}:{port}",
+            nats=hub.own_url,
+            credentials=hub.hub_creds,
+            is_open=False,
+            outside=f"https://{shown}:{port}",
+            tls=(hub.server_cert, hub.server_key),
+            hosts=hub.settings.hosts,
+            joining=hub,
+            lifetime_s=lifetime_s,
+            with_members=partial(_guard, hub),
+            on_ready=lambda url: on_ready(hub.server_url, url),
+        )
+
+
+async def _until_it_stores(hub: HubFolder) -> None:
+    """Wait until the server takes the hub's account: it listens before it has read the log.
+
+    Raises:
+        BusError: it never does.
+    """
+    deadline = anyio.current_time() + start_within_s(hub.folder)
+    while True:
+        try:
+            async with connect(hub.own_url, name="mesh-hub", patience_s=5, credentials=hub.hub_creds):
+                return
+        except (BusRefused, BusUnavailable):
+            if anyio.current_time() > deadline:
+                raise
+        await anyio.sleep(0.05)
+
+
+async def _guard(hub: HubFolder, members: "Members") -> None:
+    """Cut off who is revoked, and revoke who floods, until cancelled."""
+    from gateway.cut_off import cut_off_revoked
+    from gateway.warden import watch_over
+
+    try:
+        async with system_account(hub.own_url, hub.sys_creds) as system, anyio.create_task_group() as tasks:
+            tasks.start_soon(cut_off_revoked, members, hub, system)
+            tasks.start_soon(partial(watch_over, members, hub, system, on_flood=_tell))
+    except BaseExceptionGroup as group:
+        raise leaf(group) from None
+
+
+def _tell(name: str, reason: str) -> None:
+    print(f"mesh: {name} {reason}; it is revoked", file=sys.stderr, flush=True)
+
+
+def _check_installed() -> None:
+    try:
+        import cryptography  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as missing:
+        raise BadInput(
+            f"mesh hub start needs {missing.name}, which is not installed: pip install 'mesh-swarm[hub]'"
+        ) from None
+
+
+def opened_hub(folder: Path | None) -> HubFolder:
+    """Return the hub of a folder, None for that of this home.
+
+    Raises:
+        BadInput: there is no hub in it.
+    """
+    from mesh import settings
+
+    return HubFolder.open((folder or settings.home() / "hub").expanduser().resolve())
