@@ -87,7 +87,7 @@ def pays_with(board: Board, now: dt.datetime, more_per_hour_usd: float, *, worke
         board: The board of the arena.
         now: The time.
         more_per_hour_usd: What that worker costs in an hour.
-        worker_class: Its class.
+        worker_class: Its class, "" if that is not known.
         name: Its name: an earlier life of that name costs no more.
     """
     costs = board.worker_costs

@@ -80,7 +80,7 @@ def _unpaid(board: Board, name: str, price: float | None) -> str:
     """Return why the budget of an arena does not pay for a worker, "" if it does."""
     if why := why_unpaid(board, name, "", price):
         return why
-    if pays_with(board, board.time, price or 0.0, name=name):
+    if pays_with(board, board.time, price or 0.0, worker_class="", name=name):
         return ""
     return (
         f"the budget of arena {board.arena} pays for no further run: its operator grants more (mesh budget grant USD)"
