@@ -74,7 +74,8 @@ def rent(
                 raise BadInput(
                     f"no class has {FEWEST} scored runs in arena {name} and a price: there is nothing to print"
                 )
-            print(printed_form(form, options[0], name, hours=hours), end="")
+            best = next((option for option in options if option.gpu), options[0]) if form == "sky" else options[0]
+            print(printed_form(form, best, name, hours=hours), end="")
             return
         if options:
             print("\n".join(rent_lines(options, budget_usd=budget_usd, hours=hours, width=width_of_output())))
