@@ -1,4 +1,7 @@
-"""A server with the accounts of a hub, and the credentials of its members: each has the subjects of its role alone."""
+"""A server with the accounts of a hub, and the credentials of its members, also of roles that only a test has.
+
+`tests.support.hub_of_members` has whole hubs, as `mesh hub init` makes them.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,47 +10,25 @@ from typing import Any
 
 import nkeys
 
-from mesh.events import LANES
+from mesh.accounts.rights import (
+    MOST_PAYLOAD_BYTES,
+    MOST_SUBSCRIPTIONS,
+    OF_HUB,
+    OF_MEMBERS,
+    ROLE_NAMES,
+    Export,
+    rights_of,
+)
 from tests.test_credentials import jwt, pair, serving
 
-_API, _A, _N = "$JS.API.", "{{tag(arena)}}", "{{name()}}"
-_STREAMS = ("MESH_", "MESHOBJ_", "MESHGRP_", "MESHCALL_")
-_LANES = [f"MESH_{_A}.workers_run-requested-{lane}" for lane in LANES]
 _FREE = dict.fromkeys(["subs", "data", "payload"], -1)
 _ACCOUNT = _FREE | dict.fromkeys(["imports", "exports", "conn", "leaf"], -1) | {"wildcards": True}
 _STORE = {"disk_storage": 2 << 30, "streams": 64, "consumer": 1000, "max_bytes_required": True}
 
 
-def _facts(*kinds: str) -> list[str]:
-    two = ("run.requested", "items.compared")
-    return [f"mesh.{_A}.{kind}.{'*.*' if kind in two else '*'}.{_N}" for kind in kinds]
-
-
-_READ = [
-    f"{_API}INFO",
-    *(f"{_API}STREAM.INFO.{stream}{_A}" for stream in _STREAMS),
-    *(f"{_API}DIRECT.GET.{stream}{_A}{rest}" for stream in _STREAMS for rest in ("", ".>")),
-    *(f"live.{_A}.{topic}" for topic in ("sql", "sql.>")),
-]
-_HEAR = [f"_INBOX_{_N}.>", f"tail.mesh.{_A}.>"]
-_AGENT = _facts("agent.joined", "agent.left", "proposal.posted", "critique.posted", "note.posted", "model.asked")
-_DECIDE = ("run.requested", "run.killed", "proposal.promoted", "proposal.retired", "items.compared", "holdout.opened")
-_WORKER = _facts("worker.joined", "worker.left", "run.started", "run.finished", "note.posted")
-_PULL = [f"{_API}CONSUMER.MSG.NEXT.{lane}" for lane in _LANES] + [f"$JS.ACK.{lane}.>" for lane in _LANES]
 Roles = dict[str, tuple[list[str], list[str]]]
-ROLES: Roles = {
-    "agent": ([*_READ, *_AGENT, f"meshobj.{_A}.*.*", f"meshcall.{_A}.*"], [*_HEAR, f"live.{_A}.curve.>"]),
-    "curator": ([*_READ, *_AGENT, *_facts(*_DECIDE), f"meshcall.{_A}.*"], [*_HEAR, f"live.{_A}.curve.>"]),
-    "worker": (
-        [*_READ, *_WORKER, *_PULL, f"meshobj.{_A}.*.*", f"live.{_A}.curve.>", f"live.{_A}.work.workers"],
-        [*_HEAR, f"live.{_A}.work.workers"],
-    ),
-    "observer": (_READ, [*_HEAR, f"live.{_A}.curve.>"]),
-}
+ROLES: Roles = {role: ([*rights.publish], [*rights.subscribe]) for role in ROLE_NAMES for rights in [rights_of(role)]}
 """By role, the subjects on which a member may publish and to which it may subscribe."""
-
-_SERVICES = ["mesh.>", "meshobj.>", "meshcall.>", f"{_API}INFO", f"{_API}STREAM.INFO.*", "$JS.ACK.>"]
-_OF_MANY_ANSWERS = [f"{_API}DIRECT.GET.>", f"{_API}CONSUMER.MSG.NEXT.*.*", "live.*.sql", "live.*.sql.>"]
 
 
 class MemberHub:
@@ -69,21 +50,23 @@ class MemberHub:
 
     def rules(self) -> str:
         """Return the accounts as the server's configuration has them."""
-        exports = [_offer(subject, "service") for subject in _SERVICES]
-        exports += [_offer(subject, "service") | {"response_type": "Stream"} for subject in _OF_MANY_ANSWERS]
-        exports.append(_offer("tail.mesh.>", "stream"))
-        imports = [
-            {"name": offer["name"], "subject": offer["subject"], "type": offer["type"], "account": self._public("HUB")}
-            for offer in exports
-        ]
         scopes = [
             {"kind": "user_scope", "key": self._public(role), "role": role, "template": _template(*lists)}
             for role, lists in self._roles.items()
         ]
         accounts: dict[str, dict[str, Any]] = {
             "SYS": {"limits": _ACCOUNT},
-            "HUB": {"limits": _ACCOUNT | _STORE, "exports": exports},
-            "MEMBERS": {"limits": _ACCOUNT, "imports": imports, "signing_keys": scopes},
+            "HUB": {
+                "limits": _ACCOUNT | _STORE,
+                "exports": _exports(OF_HUB),
+                "imports": _imports(OF_MEMBERS, self._public("MEMBERS")),
+            },
+            "MEMBERS": {
+                "limits": _ACCOUNT,
+                "exports": _exports(OF_MEMBERS),
+                "imports": _imports(OF_HUB, self._public("HUB")),
+                "signing_keys": scopes,
+            },
         }
         operator, system = self._keys["operator"], self._public("SYS")
         top = jwt(operator, operator, "op", {"type": "operator", "system_account": system})
@@ -108,12 +91,21 @@ class MemberHub:
         return path
 
 
-def _offer(subject: str, kind: str) -> dict[str, Any]:
-    return {"name": subject, "subject": subject, "type": kind}
+def _exports(offers: Sequence[Export]) -> list[dict[str, Any]]:
+    return [_offer(each) | ({"response_type": each.answers} if each.answers else {}) for each in offers]
+
+
+def _imports(offers: Sequence[Export], account: str) -> list[dict[str, Any]]:
+    return [_offer(each) | {"account": account} for each in offers]
+
+
+def _offer(each: Export) -> dict[str, Any]:
+    return {"name": each.subject, "subject": each.subject, "type": each.kind}
 
 
 def _template(publish: list[str], subscribe: list[str]) -> dict[str, Any]:
-    return {"pub": {"allow": publish}, "sub": {"allow": subscribe}, "subs": 512, "data": -1, "payload": 300_000}
+    limits = {"subs": MOST_SUBSCRIPTIONS, "data": -1, "payload": MOST_PAYLOAD_BYTES}
+    return {"pub": {"allow": publish}, "sub": {"allow": subscribe}, **limits}
 
 
 @contextmanager
