@@ -10,7 +10,6 @@ server without accounts. `post_to_hub` is the time of a member's posts one by on
 import gc
 import socket
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -119,7 +118,7 @@ async def _a_hub_with_accounts() -> AsyncIterator[tuple[JetStreamHub, JetStreamH
         hub, _ = init_hub(Path(name) / "hub", port=port, disk_bytes=8 << 30)
         write_configs(hub)
         member = _member(hub, Path(name) / "ann.creds")
-        with subprocess.Popen([find_binary(), "-c", str(hub.config_file())], stderr=subprocess.DEVNULL) as server:
+        async with await anyio.open_process([find_binary(), "-c", str(hub.config_file())], stderr=None) as server:
             try:
                 await _ready(hub)
                 async with (
