@@ -30,7 +30,9 @@ def test_an_unknown_benchmark_is_refused_in_one_sentence(
     assert main() == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    names = "asks, board, busy, decisions, evaluations, fleet, gateway, halving, kill, log, log_size, nanolm, page"
+    names = (
+        "asks, board, busy, decisions, evaluations, fleet, gateway, halving, kill, log, log_size, members, nanolm, page"
+    )
     names += ", paired, reading, replay, search, select, swarm, trial_overhead"
     assert printed.err == f"benchmarks: NAME is 'nothing'; use one of {names}\n"
 
