@@ -31,7 +31,7 @@ def test_an_unknown_benchmark_is_refused_in_one_sentence(
     printed = capsys.readouterr()
     assert printed.out == ""
     names = "asks, board, busy, cluster, decisions, evaluations, fleet, gateway, halving, kill, log, log_size"
-    names += ", members, nanolm, page, paired, reading, replay, search, select, swarm, trial_overhead"
+    names += ", members, nanolm, page, paired, reading, replay, rights, search, select, swarm, trial_overhead"
     assert printed.err == f"benchmarks: NAME is 'nothing'; use one of {names}\n"
 
 

@@ -48,7 +48,7 @@ WHO_POSTS: dict[str, tuple[MemberRole, ...]] = {
 }
 """By kind of fact, the roles whose members may post it; none: only the hub's own processes. Every kind has a row."""
 
-MOST_SUBSCRIPTIONS, MOST_PAYLOAD_BYTES = 64, 300_000
+MOST_SUBSCRIPTIONS, MOST_PAYLOAD_BYTES = 512, 300_000
 """Of one connection of a member; the server closes a connection that exceeds one of them."""
 
 _ARENA, _NAME = "{{tag(arena)}}", "{{name()}}"

@@ -187,17 +187,18 @@ class _Source:
     async def fill(self) -> None:
         """Wait for the next entries, and ask for those after them."""
         assert self._asked is not None, "ask comes first"
-        found, is_last = await self._asked.entries()
-        if self._is_whole and found and found[0].seq not in (self.known + 1, self._hole):
-            self._hole = found[0].seq  # only where a second answer says so does the store lack those before
+        found, is_last = await self._asked.complete()
+        first = sequence_of(found[0][1]) if found else 0
+        if self._is_whole and found and first not in (self.known + 1, self._hole):
+            self._hole, found = first, []  # only where a second answer says so does the store lack those before
+            is_last = False
         elif found:
-            self._entries += found
-            self.known = found[-1].seq
-            self._late = 0
+            self.known, self._late = sequence_of(found[-1][1]), 0
         if is_last and self.known < self._end and not (self._is_whole and found):
             await self._end_early()
         if self.known < self._end:
-            await self.ask()
+            await self.ask()  # before the entries are decoded: meanwhile the server gets the next ones
+        self._entries += entries_of(found, is_batch=True)
 
     async def _end_early(self) -> None:
         """Believe that there are no more entries, but of a cluster only after a while: a replica may be behind."""
@@ -226,11 +227,11 @@ class _Answer:
         self.pending = -1
         self.changed = asyncio.Event()
 
-    async def entries(self) -> tuple[list[Entry], bool]:
-        """Return the entries once all have come, and whether there are no more.
+    async def complete(self) -> tuple[list[HeadedMessage], bool]:
+        """Return the messages once all have come, and whether there are no more.
 
         Raises:
-            Interrupted: some were lost on their way, or the server has no answer now.
+            Interrupted: the server has no answer now.
         """
         while not self.status:
             self.changed.clear()
@@ -241,7 +242,7 @@ class _Answer:
                 raise Interrupted("the server does not answer") from None
         if self.status not in ("204", "404"):
             raise Interrupted(f"the server answered with status {self.status}")
-        return entries_of(self.messages, is_batch=True), self.status == "404" or self.pending == 0
+        return self.messages, self.status == "404" or self.pending == 0
 
 
 class _Questions:

@@ -1,4 +1,7 @@
-"""A server with the accounts of a hub, and the credentials of its members: each has the subjects of its role alone."""
+"""A server with the accounts of a hub, and the credentials of its members, also of roles that only a test has.
+
+`tests.support.hub_of_members` has whole hubs, as `mesh hub init` makes them.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,7 +10,15 @@ from typing import Any
 
 import nkeys
 
-from mesh.accounts.rights import OF_HUB, OF_MEMBERS, ROLE_NAMES, Export, rights_of
+from mesh.accounts.rights import (
+    MOST_PAYLOAD_BYTES,
+    MOST_SUBSCRIPTIONS,
+    OF_HUB,
+    OF_MEMBERS,
+    ROLE_NAMES,
+    Export,
+    rights_of,
+)
 from tests.test_credentials import jwt, pair, serving
 
 _FREE = dict.fromkeys(["subs", "data", "payload"], -1)
@@ -16,7 +27,7 @@ _STORE = {"disk_storage": 2 << 30, "streams": 64, "consumer": 1000, "max_bytes_r
 
 
 Roles = dict[str, tuple[list[str], list[str]]]
-ROLES: Roles = {role: (list(rights_of(role).publish), list(rights_of(role).subscribe)) for role in ROLE_NAMES}
+ROLES: Roles = {role: ([*rights.publish], [*rights.subscribe]) for role in ROLE_NAMES for rights in [rights_of(role)]}
 """By role, the subjects on which a member may publish and to which it may subscribe."""
 
 
@@ -39,18 +50,21 @@ class MemberHub:
 
     def rules(self) -> str:
         """Return the accounts as the server's configuration has them."""
-        ours, theirs = [_offer(each) for each in OF_HUB], [_offer(each) for each in OF_MEMBERS]
         scopes = [
             {"kind": "user_scope", "key": self._public(role), "role": role, "template": _template(*lists)}
             for role, lists in self._roles.items()
         ]
         accounts: dict[str, dict[str, Any]] = {
             "SYS": {"limits": _ACCOUNT},
-            "HUB": {"limits": _ACCOUNT | _STORE, "exports": ours, "imports": self._imported(theirs, "MEMBERS")},
+            "HUB": {
+                "limits": _ACCOUNT | _STORE,
+                "exports": _exports(OF_HUB),
+                "imports": _imports(OF_MEMBERS, self._public("MEMBERS")),
+            },
             "MEMBERS": {
                 "limits": _ACCOUNT,
-                "exports": theirs,
-                "imports": self._imported(ours, "HUB"),
+                "exports": _exports(OF_MEMBERS),
+                "imports": _imports(OF_HUB, self._public("HUB")),
                 "signing_keys": scopes,
             },
         }
@@ -62,12 +76,6 @@ class MemberHub:
         ]
         preload = f"resolver_preload: {{ {', '.join(tokens)} }}"
         return f"operator: {top}\nsystem_account: {system}\nresolver: MEMORY\n{preload}\n"
-
-    def _imported(self, offers: list[dict[str, str]], account: str) -> list[dict[str, str]]:
-        return [
-            {name: offer[name] for name in ("name", "subject", "type")} | {"account": self._public(account)}
-            for offer in offers
-        ]
 
     def _public(self, name: str) -> str:
         return str(self._keys[name].public_key.decode())
@@ -83,13 +91,21 @@ class MemberHub:
         return path
 
 
-def _offer(each: Export) -> dict[str, str]:
-    many = {"response_type": each.answers} if each.answers else {}
-    return {"name": each.subject, "subject": each.subject, "type": each.kind, **many}
+def _exports(offers: Sequence[Export]) -> list[dict[str, Any]]:
+    return [_offer(each) | ({"response_type": each.answers} if each.answers else {}) for each in offers]
+
+
+def _imports(offers: Sequence[Export], account: str) -> list[dict[str, Any]]:
+    return [_offer(each) | {"account": account} for each in offers]
+
+
+def _offer(each: Export) -> dict[str, Any]:
+    return {"name": each.subject, "subject": each.subject, "type": each.kind}
 
 
 def _template(publish: list[str], subscribe: list[str]) -> dict[str, Any]:
-    return {"pub": {"allow": publish}, "sub": {"allow": subscribe}, "subs": 512, "data": -1, "payload": 300_000}
+    limits = {"subs": MOST_SUBSCRIPTIONS, "data": -1, "payload": MOST_PAYLOAD_BYTES}
+    return {"pub": {"allow": publish}, "sub": {"allow": subscribe}, **limits}
 
 
 @contextmanager
