@@ -30,6 +30,7 @@ from mesh.jetstream.lean import allow_websockets
 from mesh.jetstream.member import member_of
 from mesh.jetstream.quick import quick_client
 from mesh.jetstream.subscription import OnMessage, StandingSubscription
+from mesh.wire import parse_subject
 
 OLDEST_SERVER = (2, 12)
 """The first server that checks `Nats-Expected-Last-Subject-Sequence-Subject`."""
@@ -327,6 +328,9 @@ class Link:
         raise AssertionError("unreachable")
 
     def _refusal(self, subject: str, why: str) -> BusError:
+        where = parse_subject(subject)
+        if self.member and where and where.author != self.member.name:
+            why = f"the credentials are for {self.member.name!r}: use --name {self.member.name}"
         return BusRefused(f"the NATS server at {self.url} refuses {subject}: {why}")
 
     def denial(self, subject: str) -> BusError | None:
