@@ -11,6 +11,7 @@ import anyio
 import nats.errors
 import pytest
 
+from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
 from mesh.accounts.issuing import revoke_key
 from mesh.cluster_config import node_name
@@ -46,6 +47,13 @@ async def listening(url: str) -> None:
                     return
             except OSError:
                 await anyio.sleep(0.05)
+
+
+async def keep_coming(hub: HubFolder, creds: Path, url: str) -> None:
+    """Connect again and again, until a server refuses it."""
+    while True:
+        async with speaker(hub, creds, "ann", url=url):
+            await anyio.sleep(0.1)
 
 
 async def patiently(who: Speaker, subject: str, data: bytes) -> None:
@@ -92,6 +100,10 @@ async def test_three_servers_that_know_only_their_own_folders_keep_the_log_and_t
             with pytest.raises((nats.errors.Error, OSError)):
                 async with speaker(hub, path, "ann", url=url):
                     pass
+        stack.enter_context(machine(tmp_path / "machine-1"))  # it was away, and has to learn it from the others
+        await listening(urls[0])
+        with anyio.fail_after(60), pytest.raises((nats.errors.Error, OSError)):
+            await keep_coming(hub, path, urls[0])
 
 
 def test_the_files_of_a_node_name_it_and_have_no_key_of_the_hub(tmp_path: Path) -> None:
