@@ -32,6 +32,7 @@ from mesh.jetstream.member import member_of
 from mesh.jetstream.opening import ask_for_limits, check_version, unopened
 from mesh.jetstream.quick import quick_client
 from mesh.jetstream.subscription import OnMessage, StandingSubscription
+from mesh.wire import parse_subject
 
 _WATCH_EVERY_S = 1.0
 _ANSWER_WITHIN_S = 3.0
@@ -336,6 +337,9 @@ class Link:
         raise AssertionError("unreachable")
 
     def _refusal(self, subject: str, why: str) -> BusError:
+        where = parse_subject(subject)
+        if self.member and where and where.author != self.member.name:
+            why = f"the credentials are for {self.member.name!r}: use --name {self.member.name}"
         return BusRefused(f"the NATS server at {self.url} refuses {subject}: {why}")
 
     def denial(self, subject: str) -> BusError | None:
