@@ -8,6 +8,7 @@ for a while, the reader gets the entries again.
 
 import asyncio
 import itertools
+from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
@@ -175,19 +176,26 @@ class _Source:
         self.known = after
         self._questions, self._filter, self._end, self._is_whole = questions, subjects, end, is_whole
         self._entries: list[Entry] = []
-        self._asked: _Answer | None = None
+        self._asked = deque[tuple[int, _Answer]]()
         self._hole = self._late = 0
 
     async def ask(self) -> None:
-        """Ask for the next entries, which come while the reader is at work."""
-        wanted = min(BATCH, self._end - self.known) if self._is_whole else BATCH
-        request = {"seq": self.known + 1, "batch": wanted, "max_bytes": _BATCH_BYTES, "next_by_subj": self._filter}
-        self._asked = await self._questions.ask(request)
+        """Ask for the next entries, which come while the reader is at work; of all entries for two batches at a time.
+
+        Which entry begins the second batch is a guess: the first one may be cut off by its bytes.
+        """
+        while len(self._asked) < (2 if self._is_whole else 1):
+            start = self._asked[-1][0] + BATCH if self._asked else self.known + 1
+            if start > self._end:
+                return
+            wanted = min(BATCH, self._end - start + 1) if self._is_whole else BATCH
+            request = {"seq": start, "batch": wanted, "max_bytes": _BATCH_BYTES, "next_by_subj": self._filter}
+            self._asked.append((start, await self._questions.ask(request)))
 
     async def fill(self) -> None:
         """Wait for the next entries, and ask for those after them."""
-        assert self._asked is not None, "ask comes first"
-        found, is_last = await self._asked.complete()
+        assert self._asked, "ask comes first"
+        found, is_last = await self._asked.popleft()[1].complete()
         first = sequence_of(found[0][1]) if found else 0
         if self._is_whole and found and first not in (self.known + 1, self._hole):
             self._hole, found = first, []  # only where a second answer says so does the store lack those before
@@ -196,8 +204,9 @@ class _Source:
             self.known, self._late = sequence_of(found[-1][1]), 0
         if is_last and self.known < self._end and not (self._is_whole and found):
             await self._end_early()
-        if self.known < self._end:
-            await self.ask()  # before the entries are decoded: meanwhile the server gets the next ones
+        if self._asked and self._asked[0][0] != self.known + 1:
+            self._asked.clear()
+        await self.ask()  # before the entries are decoded: meanwhile the server gets the next ones
         self._entries += entries_of(found, is_batch=True)
 
     async def _end_early(self) -> None:
