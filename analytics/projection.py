@@ -18,11 +18,12 @@ import msgspec
 
 from analytics import tables
 from analytics.bloom_filter import BloomFilter
+from analytics.open_runs import OpenRuns
 from analytics.reigns import keep_reigns
 from analytics.scores import SCORED, Standings, keep_scores, rule_of
 from mesh.disk import full_disk
 from mesh.errors import BadInput, HostTrouble
-from mesh.events import ProposalPromoted, ProposalRetired, RunFinished, RunKilled, RunRequested
+from mesh.events import ProposalPromoted, ProposalRetired, RunRequested
 from mesh.evidence import student_t
 from mesh.standing import Rule
 from mesh.wire import Entry, Post
@@ -109,7 +110,7 @@ class Projection:
         self.path = path
         self._lock = threading.Lock()
         self._seen = BloomFilter()
-        self._open: dict[str, dict[str, int]] = {}
+        self._open: dict[str, OpenRuns] = {}
         self._rules: dict[str, Rule | None] = {}
         self._standings: dict[str, Standings] = {}
         self.damage = ""
@@ -255,7 +256,7 @@ class Projection:
         """Return the rows of a batch by their table, and the first sequence at which a run that ends was requested."""
         rows: dict[str, list[Any]] = {table: [] for table in ("posts", *_FACTS)}
         names = [_name(entry, entry.post) if entry.post else None for entry in entries]
-        known, unfinished = self._known(db, arena, entries, names), self._unfinished(db, arena)
+        known, runs = self._known(db, arena, entries, names), self._open_runs(db, arena)
         asked_since = entries[-1].seq
 
         def is_first(name: _Name) -> bool:
@@ -269,22 +270,15 @@ class Projection:
             match post.event if post else None:
                 case ProposalPromoted() | ProposalRetired():
                     counts = True  # the views say which of them do
-                case RunFinished(run=run) | RunKilled(run=run) if run not in unfinished:
-                    counts = False  # nobody has requested it, or it has finished
-                case _:
-                    counts = post is not None and name is not None and is_first(name)
+                case event:  # nobody has requested the run, it has finished, or somebody else began it
+                    may = post is not None and event is not None and runs.counts(event, post.author)
+                    counts = may and name is not None and is_first(name)
             rows["posts"].append((*row, counts))
             if post is None or not counts:
                 continue
-            match post.event:
-                case RunRequested(run=run):
-                    if not is_first(("run", run, "")):
-                        continue
-                    unfinished[run] = entry.seq
-                case RunFinished(run=run):
-                    asked_since = min(asked_since, unfinished.pop(run))
-                case _:
-                    pass
+            if isinstance(post.event, RunRequested) and not is_first(("run", post.event.run, "")):
+                continue
+            asked_since = min(asked_since, runs.take(entry.seq, post.event, post.author))
             if found := tables.table_row(arena, entry.seq, row[2], post.author, post.event):
                 rows[found[0]].append(found[1])
         return rows, asked_since
@@ -305,11 +299,10 @@ class Projection:
         _, kinds, keys, authors = map(list, zip(*perhaps, strict=True))
         return set(db.execute(_KNOWN, [kinds, keys, authors, arena]).fetchall())
 
-    def _unfinished(self, db: duckdb.DuckDBPyConnection, arena: str) -> dict[str, int]:
-        """Return the runs of an arena that have not finished, and when they were requested; kept between batches."""
+    def _open_runs(self, db: duckdb.DuckDBPyConnection, arena: str) -> OpenRuns:
+        """Return the unfinished runs of an arena; kept between batches."""
         if arena not in self._open:
-            query = "SELECT run, seq FROM internal.requested ANTI JOIN internal.finished USING (arena, run)"
-            self._open[arena] = dict(db.execute(f"{query} WHERE arena = ?", [arena]).fetchall())
+            self._open[arena] = OpenRuns.read(db, arena)
         return self._open[arena]
 
     def _forget(self, arena: str) -> None:

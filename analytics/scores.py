@@ -33,7 +33,8 @@ SELECT f.seq, f.time, f.run, r.proposal, r.lane, r.seed, f.value, f.worker_class
     coalesce(f.budget_used_s, 0), coalesce(f.margin, 0)
 FROM internal.finished f
 JOIN internal.requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
-WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL AND r.lane <> 'sealed' AND r.seq >= ?
+WHERE f.arena = ? AND f.seq BETWEEN ? AND ? AND f.value IS NOT NULL AND r.lane <> 'sealed' AND r.audit IS NULL
+    AND r.seq >= ?
     AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', ?)
     AND r.proposal NOT IN (SELECT unnest(?::VARCHAR[]))
 ORDER BY f.seq"""

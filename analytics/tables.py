@@ -6,6 +6,8 @@ A number that does not fit its column becomes null, as a cast in SQL would make 
 import datetime as dt
 from typing import Any
 
+import msgspec
+
 from mesh import events as e
 from mesh.ruling_out import FIXED
 
@@ -49,7 +51,9 @@ def table_row(
             return "finished", (arena, seq, time, event.run, *end, *where, *spent, *more)
         case e.RunRequested():
             columns = (event.run, event.proposal, event.lane, _fits(event.seed, _HUGE), event.worker_class)
-            return "requested", (arena, seq, time, *columns, event.evaluator)
+            audit = msgspec.json.encode(event.audit).decode() if event.audit else None
+            special = (event.instead_of or None, list(event.not_by) or None, audit)
+            return "requested", (arena, seq, time, *columns, event.evaluator, *special)
         case e.RunStarted():
             return "started", (arena, seq, time, event.run, _fits(event.attempt, _BIG), event.worker)
         case e.CritiquePosted():

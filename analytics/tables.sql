@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS internal.criticised (
     seconds DOUBLE, ruling VARCHAR);
 CREATE TABLE IF NOT EXISTS internal.requested (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, proposal VARCHAR, lane VARCHAR, seed HUGEINT,
-    worker_class VARCHAR, evaluator VARCHAR);
+    worker_class VARCHAR, evaluator VARCHAR, instead_of VARCHAR, not_by VARCHAR[], audit VARCHAR);
 CREATE TABLE IF NOT EXISTS internal.started (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, run VARCHAR, attempt BIGINT, worker VARCHAR);
 CREATE TABLE IF NOT EXISTS internal.finished (

@@ -149,7 +149,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        await self._bus.post(Post.new(WORKER, e.WorkerJoined(boot="b", worker_class="cpu", device="cpu", slots=64)))
+        await self._bus.post(Post.new(WORKER, e.WorkerJoined(boot=WORKER, worker_class="cpu", device="cpu", slots=64)))
         began = 0.0
         async with aclosing(self._bus.work("workers", ["run.requested"])) as deliveries:
             async for delivery in deliveries:

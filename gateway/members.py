@@ -19,10 +19,9 @@ from gateway.log_index import IndexReader, LogIndex
 from mesh.bus import Bus
 from mesh.errors import AlreadyPosted, BadInput, UnknownName
 from mesh.events import MemberAdmitted, MemberInvited, MemberRevoked
+from mesh.wire import HUB_AUTHOR as HUB_AUTHOR
 from mesh.wire import Entry, Post
 
-HUB_AUTHOR = "gateway"
-"""The author of the facts in a hub's log."""
 NAME_RULE = "id must be 1-63 chars, alphanumeric/dash/dot/underscore, start with alphanumeric"
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
 _KEY = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")

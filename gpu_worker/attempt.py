@@ -26,14 +26,16 @@ from gpu_worker.prefetch import Prefetch
 from gpu_worker.run import EndedRun, Result, RunInputs, execute, lay_out_ahead
 from gpu_worker.run_fact import finished
 from gpu_worker.sandbox.tiers import Sandbox
+from gpu_worker.starts import Starts
 from gpu_worker.supervisor.client import Supervisor
-from gpu_worker.triage import DECLINED_S, Drop, End, Execute, Leave, Taker, triage
+from gpu_worker.triage import DECLINED_S, OTHER_CLASS_S, Drop, End, Execute, Leave, Taker, triage
 from mesh import frozen_data, settings
 from mesh.bounds import MAX_ATTEMPT
 from mesh.bus import Delivery
 from mesh.disk import DiskWatch
 from mesh.errors import BusError, HostTrouble, MeshError, ObjectMissing, leaf
-from mesh.events import PROOF, Failed, RunRequested, RunStarted, Scored
+from mesh.events import PROOF, Failed, RunRequested, Scored
+from mesh.live_curves import curve_topic
 from mesh.wire import Post
 
 KILL_AGAIN_S = 0.3
@@ -99,6 +101,7 @@ class Attempts:
         self._endings, self._clearing, self._gauge = endings, clearing, gauge
         self._free = anyio.Semaphore(1)
         self._last_s = math.inf
+        self._starts = Starts(member, slot.device)
 
     @property
     def are_short(self) -> bool:
@@ -114,7 +117,7 @@ class Attempts:
         if post is None or not isinstance(post.event, RunRequested) or self._sandbox.tier in "DE":
             return None
         await member.follower.reached(delivery.entry.seq)
-        decision = triage(member.board, post.event, delivery.entry.seq, self._taker(post.event.run))
+        decision = triage(member.board, post.event, delivery.entry.seq, self._taker(post.event.run, delivery))
         if not isinstance(decision, Execute) or member.board.spec.artifact.cache:
             return None
         folder = self._new_folder()
@@ -158,7 +161,7 @@ class Attempts:
             return
         request = post.event
         await member.follower.reached(delivery.entry.seq)
-        decision = triage(member.board, request, delivery.entry.seq, self._taker(request.run))
+        decision = triage(member.board, request, delivery.entry.seq, self._taker(request.run, delivery))
         if staged and (not isinstance(decision, Execute) or staged.inputs.opened is not member.board.opened):
             await self.unstage(staged)
             staged = None
@@ -180,15 +183,17 @@ class Attempts:
             case never:
                 assert_never(never)
 
-    def _taker(self, run: str) -> Taker:
+    def _taker(self, run: str, delivery: Delivery) -> Taker:
         member, tally = self._member, self._tally
         return Taker(
             boot=member.boot,
+            name=member.name,
             worker_class=member.machine.worker_class,
             is_fit=not member.unfit() and member.may_begin(),
             has_others=member.has_others(),
             declines=tally.declined[run],
             handed_back=tally.handed_back[run],
+            delivered=delivery.attempt,
         )
 
     async def _execute(
@@ -257,7 +262,7 @@ class Attempts:
                         self._sandbox,
                         folder,
                         begun=begun,
-                        tell=lambda line: member.bus.tell(f"curve.{request.run}", line),
+                        tell=lambda line: member.bus.tell(curve_topic(request.run, member.name), line),
                         killed=lambda: member.board.runs[request.run].killed,
                         gauge=self._gauge,
                         environment=member.environment,
@@ -314,9 +319,7 @@ class Attempts:
 
     async def _begin(self, post: Post, request: RunRequested, attempt: int, begun: anyio.Event) -> None:
         """Post that a run begins, before it does: a trial that kills its worker counts as an attempt."""
-        member = self._member
-        started = RunStarted(run=request.run, attempt=attempt, worker=member.boot, device=self._slot.device)
-        await member.post(started, cause=post.id)
+        await self._starts.post(post, request, attempt)
         begun.set()
 
     async def _kill_when_stopped(self, run: str) -> None:
@@ -368,6 +371,9 @@ class Attempts:
         result: Result | None = None,
         taken_at: float | None = None,
     ) -> None:
+        if not await self._starts.may_end(post, request, outcome):
+            await delivery.hand_back(OTHER_CLASS_S)  # others may have it
+            return
         seconds = 0.0 if taken_at is None else anyio.current_time() - taken_at
         finish = finished(self._member, request, attempt, outcome, result, seconds)
         await self._member.post(finish, cause=post.id)

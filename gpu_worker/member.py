@@ -28,7 +28,7 @@ from mesh.events import AnyEvent, NotePosted, WorkerJoined
 from mesh.follow import Follower
 from mesh.machine_price import UNKNOWN_PRICE, MachinePrice
 from mesh.money import may_begin, why_unpaid
-from mesh.settings import host
+from mesh.settings import host, owner
 from mesh.spec import ArenaSpec
 from mesh.task_imports import imported_modules
 from mesh.wire import Pattern, Post
@@ -229,6 +229,7 @@ class Membership:
             instance=self.price.instance,
             spot=self.price.spot,
             price_source=self.price.source,
+            owner=owner(),
         )
 
     def cost_usd(self, seconds: float) -> float | None:

@@ -14,9 +14,9 @@ def told_seed(opened: ArenaOpened, request: RunRequested) -> int:
 
     Every worker derives the same number. Proof is paired: proposals that run with one seed of the log are told one
     number. Search is not: each proposal is told a number of its own, else all would learn the one number of search from
-    their logs. Whoever reads the log can derive the numbers; a trial cannot read it.
+    their logs. An audit repeats the search. Whoever reads the log can derive the numbers; a trial cannot read it.
     """
-    paired = "" if request.lane == "explore" else "paired"
+    paired = "" if request.lane == "explore" or request.audit else "paired"
     words = (opened.base_commit, opened.evaluator, opened.data, paired or request.proposal, str(request.seed))
     digest = hashlib.sha256("\0".join(("the seed of a trial", *words)).encode()).digest()
     return int.from_bytes(digest[:8], "big") % (2**31 - 1) + 1

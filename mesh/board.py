@@ -10,12 +10,12 @@ import sys
 import msgspec
 
 from mesh import events as e
-from mesh import failed_calls, outcomes, records, ruling_out
+from mesh import failed_calls, hand_outs, outcomes, records, ruling_out
 from mesh.bounds import MAX_INTEGER
 from mesh.current_runs import runs_kept
 from mesh.failed_calls import FailedCalls
 from mesh.kept import KeptProposals, KeptRuns
-from mesh.lean import lean_finish, share_names, shared, without_curve
+from mesh.lean import lean_finish, share_names, without_curve
 from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
 from mesh.records import Critique as Critique
 from mesh.records import JudgeTotal as JudgeTotal
@@ -24,6 +24,7 @@ from mesh.records import Note as Note
 from mesh.records import Proposal as Proposal
 from mesh.records import Run as Run
 from mesh.records import Verdict as Verdict
+from mesh.records import WorkerDoubts as WorkerDoubts
 from mesh.spec import ArenaSpec
 from mesh.wire import Entry
 from mesh.worker_costs import WorkerCosts
@@ -54,7 +55,7 @@ class Board(msgspec.Struct):
     the past champion that the version in force makes champion again, "" if none (`mesh.ruling_out`). `ruled_out_late`
     are the proposals that critics have ruled out in this version. `evidence_changes` counts the finishes that change
     fresh evidence, or the claims of proposals that have some, and the comparisons of items. `full` are the retired
-    proposals whose texts are on the board, the oldest first.
+    proposals whose texts are on the board, the oldest first. `doubts` speak against workers.
     """
 
     arena: str
@@ -96,6 +97,7 @@ class Board(msgspec.Struct):
     evidence_changes: int = 0
     full: dict[str, None] = {}
     worker_costs: WorkerCosts = msgspec.field(default_factory=WorkerCosts)
+    doubts: WorkerDoubts = msgspec.field(default_factory=WorkerDoubts)
 
     def __post_init__(self) -> None:
         self.runs.link(self.proposals)
@@ -135,15 +137,15 @@ class Board(msgspec.Struct):
     def _take(self, entry: Entry, event: e.AnyEvent, author: str) -> bool:
         match event:
             case e.RunStarted():
-                if run := self.runs.take_out(event.run):
-                    run.attempts, run.worker = max(run.attempts, event.attempt), sys.intern(event.worker)
-                    run.begun = shared((*run.begun, run.worker))
+                return hand_outs.fold_start(self, event, author)
             case e.RunFinished():
                 if not (run := self.runs.take_out(event.run)) or run.finished:
                     return False
+                if not hand_outs.fold_finish(self, run, event, author):
+                    return False
                 known = self.proposals.take_out(run.requested.proposal)
                 own = self.runs.loose(known.runs) if known else []
-                if known and run.requested.lane != "sealed" and not any(each.finished for each in own):
+                if known and not any(each.finished for each in own) and not records.is_aside(run.requested):
                     self.judged.append(entry.seq)
                 if known:
                     known.ended += 1
@@ -204,14 +206,11 @@ class Board(msgspec.Struct):
                     return False
                 self.closed = event
             case e.AgentJoined():
-                if event.boot in self.agents:
+                if not records.add_life(self.agents, author, entry.seq, event):
                     return False
-                self.agents[event.boot] = Member(author, entry.seq, event)
                 failed_calls.forget_another_model(self.failed_calls, author, event.model)
             case e.WorkerJoined():
-                if event.boot in self.workers:
-                    return False
-                self.workers[event.boot] = Member(author, entry.seq, event)
+                return records.add_life(self.workers, author, entry.seq, event)
             case e.AgentLeft():
                 return records.mark_left(self.agents, event.boot)
             case e.WorkerLeft():
@@ -264,10 +263,12 @@ class Board(msgspec.Struct):
         share_names(event)
         self.runs.known[event.run] = Run(seq, event)
         self.unfinished[event.run] = None
+        if event.instead_of:
+            hand_outs.give_up(self, event)
         if event.lane in e.PROOF:
             self.proofs.append(event.run)
         if proposal := self.proposals.take_out(event.proposal):
-            proposal.add_run(event.run, event.lane)
+            proposal.add_run(event)
         return True
 
     def _compare(self, event: e.ItemsCompared) -> bool:
@@ -347,8 +348,9 @@ class Board(msgspec.Struct):
         """Return the runs of a proposal on the sealed split that the evaluator in force scored, or will score."""
         evaluator = self.opened.evaluator if self.opened else ""
         known = self.proposals.get(proposal)
-        found = known.sealed if known and not known.ruled_out else []
-        return [run for run in map(self.runs.__getitem__, found) if run.evaluator in ("", evaluator)]
+        runs = map(self.runs.__getitem__, known.sealed if known and not known.ruled_out else [])
+        own = (run for run in runs if run.requested.lane == "sealed" and run.evaluator in ("", evaluator))
+        return [run for run in own if run.finished or not run.withdrawn]
 
     def sealed_score(self, proposal: str) -> float | None:
         """Return the mean score of a proposal on the sealed split; None without one."""

@@ -41,7 +41,8 @@ PATTERNS = {
 """The patterns of texts, and how a sentence says them."""
 
 _GIT, _OPTIONAL_GIT, _OPTIONAL_SHA256, _CONTENT, _SHA256 = PATTERNS
-KeyText = Annotated[str, Meta(min_length=1, max_length=128)]
+MAX_KEY = 128
+KeyText = Annotated[str, Meta(min_length=1, max_length=MAX_KEY)]
 """A part of the key: `mesh.wire` checks that it can be one token of a subject, which is cheaper than a pattern here."""
 Word = Annotated[str, Meta(max_length=256)]
 """A name: of a role, a model, a machine, a channel."""

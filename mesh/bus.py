@@ -8,6 +8,8 @@ import datetime as dt
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from mesh.errors import AlreadyPosted
 from mesh.fact_values import LANES
 from mesh.wire import Entry, Pattern, Post
@@ -40,6 +42,13 @@ class Delivery(Protocol):
 
     async def hand_back(self, delay_s: float = 0.0) -> None:
         """Give the entry back; another worker may get it after `delay_s` seconds."""
+
+
+class HandedOut(msgspec.Struct, frozen=True):
+    """How far a queue is with a kind: all its entries up to sequence `seq` are off the queue; a lease is `lease_s`."""
+
+    seq: int
+    lease_s: float
 
 
 class Bus(Protocol):
@@ -103,6 +112,16 @@ class Bus(Protocol):
             lease_s: seconds after which an entry goes to another member, unless it is extended; more where a cluster
                 keeps the log, because nobody can extend it while a leader is elected.
             first: gives the kind that comes before the others now; asked before each entry.
+        """
+
+    async def handed_out(self, queue: str, kinds: Sequence[str]) -> dict[str, HandedOut]:
+        """Return how far a queue is, by kind; a kind that no member has asked for yet is left out.
+
+        It takes the rights of a hub: members are refused.
+
+        Raises:
+            BusRefused: the server refuses it.
+            BusUnavailable: no server answers.
         """
 
     async def head(self) -> int:

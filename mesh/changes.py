@@ -57,8 +57,9 @@ class ChangeReader:
         proposals = _since(board.proposals, self._proposal)
         requested = _since(board.runs, self._run)
         open_ones = dict.fromkeys([*self._unfinished, *requested])
-        ended = [name for name in open_ones if name not in board.unfinished]
-        self._unfinished = {name: None for name in open_ones if name in board.unfinished}
+        replaced = board.doubts.replaced
+        ended = [name for name in open_ones if name not in board.unfinished and name not in replaced]
+        self._unfinished = {name: None for name in open_ones if name in board.unfinished or name in replaced}
         if proposals:
             self._proposal = board.proposals[proposals[-1]].seq
         if requested:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from mesh.board import Board, Run
 from mesh.changes import ChangeReader
 from mesh.events import PROOF
+from mesh.records import is_aside
 from mesh.standing import Rule
 
 ROUNDING = 1e-12
@@ -18,7 +19,7 @@ FindClaim = Callable[[Board, str], tuple[float, str] | None]
 def is_fresh(board: Board, rule: Rule, run: Run) -> bool:
     """Tell whether a run counts as fresh evidence under the present evaluator, if it has a score."""
     known, lane = board.proposals.get(run.requested.proposal), run.requested.lane
-    if known is None or known.seq >= run.seq or known.ruled_out or lane == "sealed":
+    if known is None or known.seq >= run.seq or known.ruled_out or is_aside(run.requested):
         return False
     counts = rule.exact or lane in PROOF or run.requested.proposal == rule.base_tree
     return counts and run.evaluator in ("", rule.evaluator)

@@ -42,6 +42,11 @@ from mesh.outcomes import Scored as Scored
 from mesh.outcomes import ScreenedOut as ScreenedOut
 from mesh.outcomes import StageEnd as StageEnd
 from mesh.outcomes import StageEnds as StageEnds
+from mesh.run_facts import Audit as Audit
+from mesh.run_facts import CurvePoints as CurvePoints
+from mesh.run_facts import RunKilled as RunKilled
+from mesh.run_facts import RunRequested as RunRequested
+from mesh.run_facts import RunStarted as RunStarted
 from mesh.spec import ArenaSpec
 
 
@@ -49,7 +54,7 @@ class ArenaOpened(Event, frozen=True, kw_only=True, tag="arena.opened"):
     """An arena, or a new version of it, is open. `code`, `evaluator` and `data` are content hashes.
 
     `ruled_out` are earlier proposals that changed what this version fixes: while it is in force, no score of theirs
-    counts, and none of them is champion.
+    counts, and none of them is champion. `rules` say whose starts and finishes of runs count (`mesh.hand_outs`).
     """
 
     version: b.Version
@@ -60,6 +65,7 @@ class ArenaOpened(Event, frozen=True, kw_only=True, tag="arena.opened"):
     data: b.OptionalSha256 = ""
     reason: b.Text = ""
     ruled_out: Annotated[tuple[RuledOut, ...], Meta(max_length=b.MAX_ITEMS)] = ()
+    rules: b.Count = 0
 
     def key(self, post_id: str) -> str:
         return str(self.version)
@@ -122,62 +128,8 @@ class CritiquePosted(Event, frozen=True, kw_only=True, tag="critique.posted"):
         return self.target
 
 
-class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):
-    """A run is requested: one execution of one proposal with one seed.
-
-    `avoid` is the boot id of a worker that should not take it. `race` is the number of its race, 0 outside of races;
-    logs from before this field also have 0, and there the seed divided by 1000 is the race. `thresholds` are those of
-    stages that refer to the champion or the baseline, as numbers: they hold for this run, also after another promotion.
-    """
-
-    key_tokens: ClassVar[int] = 2
-    run: b.KeyText
-    lane: Lane
-    proposal: b.Tree
-    commit: b.GitHash
-    seed: b.Integer
-    budget_s: b.TimeLimit
-    deadline_s: b.TimeLimit
-    worker_class: b.Word = "any"
-    evaluator: b.OptionalSha256 = ""
-    version: b.Version = 1
-    avoid: b.Word = ""
-    race: b.Race = 0
-    thresholds: Annotated[dict[b.Word, b.Number], Meta(max_length=100)] = msgspec.field(default_factory=dict)
-
-    def key(self, post_id: str) -> str:
-        return f"{self.lane}.{self.run}"
-
-
-class RunStarted(Event, frozen=True, kw_only=True, tag="run.started"):
-    """A worker begins an attempt of a run. It locks nothing: a second attempt may begin while the first one runs."""
-
-    run: b.KeyText
-    attempt: b.Attempt
-    worker: b.Word
-    device: b.Word = ""
-
-    def key(self, post_id: str) -> str:
-        return f"{self.run}-{self.attempt}"
-
-
-_Curve = Annotated[tuple[CurvePoint, ...], Meta(max_length=b.MAX_ITEMS)]
-
-
-class RunKilled(Event, frozen=True, kw_only=True, tag="run.killed"):
-    """The swarm has stopped a run early; `curve` is the evidence."""
-
-    run: b.KeyText
-    by: Literal["rule", "operator", "budget"]
-    text: b.Text = ""
-    curve: _Curve = ()
-
-    def key(self, post_id: str) -> str:
-        return self.run
-
-
 class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
-    """A run has ended; the first such fact of a run counts.
+    """A run has ended; the first such fact of a run counts, of a worker that began it (`mesh.hand_outs`).
 
     The supervisor measures times and memory. The worker computes `code`, `data`, `evaluator` and `environment` from
     what it executed. The GPU driver reports GPU memory and utilisation.
@@ -189,7 +141,7 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run.finished"):
     worker: b.Word
     worker_class: b.Word
     attempt: b.Attempt = 1
-    curve: _Curve = ()
+    curve: CurvePoints = ()
     trial_s: b.Amount = 0.0
     score_s: b.Amount = 0.0
     cpu_s: b.Amount = 0.0

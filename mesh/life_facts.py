@@ -23,6 +23,7 @@ class AgentJoined(_Life, frozen=True, kw_only=True, tag="agent.joined"):
     model: b.Word = ""
     host: b.Word = ""
     version: b.Word = ""
+    owner: b.Word = ""
 
 
 class AgentLeft(_Life, frozen=True, kw_only=True, tag="agent.left"):
@@ -49,6 +50,7 @@ class WorkerJoined(_Life, frozen=True, kw_only=True, tag="worker.joined"):
     instance: b.Word = ""
     spot: bool = False
     price_source: b.Word = ""
+    owner: b.Word = ""
 
 
 class WorkerLeft(_Life, frozen=True, kw_only=True, tag="worker.left"):

@@ -9,6 +9,7 @@ from mesh.commit_meanings import COMMIT_FIELDS
 from mesh.life_meanings import LIFE_FIELDS
 from mesh.member_meanings import MEMBER_FIELDS
 from mesh.rule_meanings import RULE_FIELDS
+from mesh.run_meanings import RUN_FIELDS
 
 SHARED = {
     "base_commit": "Git commit of the artifact as it was when the arena opened.",
@@ -28,6 +29,7 @@ SHARED = {
     "mean": "Mean of the scores behind the verdict.",
     "met": "Tree of the champion that the proposal was compared with; empty if there was none.",
     "model": "Name of the language model, `provider/name`; empty if none is used.",
+    "owner": "Who answers for it: a person, a team; empty if nobody was named.",
     "p_better": "Probability (0 to 1) that the proposal is better than the champion in `met`.",
     "proposal": "Tree hash of the proposal.",
     "round": "Number of the promotion round of the arena, so that several curators post one verdict.",
@@ -52,6 +54,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "data": "Hash of the data that `artifact.prepare` made; empty if there is none.",
         "reason": "Why this version was opened.",
         "ruled_out": "Earlier proposals that changed what this version fixes, by what they changed.",
+        "rules": "Whose ends of runs count: 0 everybody's, as in logs before this field; 1 those of who began them.",
     },
     "ArenaClosed": {
         "version": "Version of the arena that ends.",
@@ -78,26 +81,6 @@ FIELDS: dict[str, dict[str, str]] = {
         "predicted": "Score that the critic expects.",
         "confidence": "Probability of the forecast: an `endorse` becomes champion, a `warn` or `block` does not.",
         "cost": "Cost of the model call; null if no model was asked.",
-    },
-    "RunRequested": {
-        "lane": "Why the run is requested: `explore` (search), `confirm` (proof), `control` (champion again), "
-        "`sealed` (champions on the sealed split), `audit`.",
-        "seed": "Seed of the trial in the log. `MESH_SEED` is a number derived from it.",
-        "budget_s": "Budget of the trial in seconds (`MESH_BUDGET_S`), without tolerance and start-up.",
-        "deadline_s": "Wall seconds after which the worker kills the trial.",
-        "worker_class": "Worker class that may take it, or `any`.",
-        "evaluator": "Hash of the evaluator that will score it.",
-        "version": "Version of the arena that it belongs to.",
-        "avoid": "Boot id of a worker that should not take it; empty is none.",
-        "race": "Number of its race, 0 for none; in logs before this field, the seed divided by 1000.",
-        "thresholds": "By stage, the number that a threshold relative to champion or baseline came to at the request; "
-        "of a cascade, a number below all scores where the champion misses the threshold itself.",
-    },
-    "RunStarted": {"attempt": "Number of the attempt, from 1."},
-    "RunKilled": {
-        "by": "What stopped it: a rule (early stopping), a person, or the budget.",
-        "text": "The reason in a sentence.",
-        "curve": "The learning curve behind the decision.",
     },
     "RunFinished": {
         "outcome": "A score, or a failure with its reason.",
@@ -379,6 +362,7 @@ FIELDS: dict[str, dict[str, str]] = {
     **MEMBER_FIELDS,
     **COMMIT_FIELDS,
     **LIFE_FIELDS,
+    **RUN_FIELDS,
     **RULE_FIELDS,
 }
 

@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 
 from mesh import wire
+from mesh.bus import HandedOut
 from mesh.errors import AlreadyPosted, BusUnavailable, ObjectMissing, UnknownName
 from mesh.model_calls import KEPT_BYTES
 from mesh.wire import Entry, Pattern, Post
@@ -129,6 +130,14 @@ class MemoryBus:
                 return state.lease(entry, now, lease_s)
         return None
 
+    async def handed_out(self, queue: str, kinds: Sequence[str]) -> dict[str, HandedOut]:
+        await anyio.lowlevel.checkpoint()
+        asked = ((kind, wire.kind_filter(self.arena, kind).removesuffix(">")) for kind in kinds)
+        known = {kind: self._queues[queue, prefix] for kind, prefix in asked if (queue, prefix) in self._queues}
+        return {
+            kind: HandedOut(min((state.next + 1, *state.leases)) - 1, state.lease_s) for kind, state in known.items()
+        }
+
     async def entries(self, seqs: Sequence[int]) -> list[Entry]:
         await anyio.lowlevel.checkpoint()
         return [self._entries[seq - 1] for seq in seqs if 0 < seq <= len(self._entries)]
@@ -209,9 +218,10 @@ class _Queue:
         self.next = 0
         self.leases: dict[int, float] = {}
         self.deliveries: dict[int, int] = defaultdict(int)
+        self.lease_s = 0.0
 
     def lease(self, entry: Entry, now: float, lease_s: float) -> "MemoryDelivery":
-        self.leases[entry.seq] = now + lease_s
+        self.leases[entry.seq], self.lease_s = now + lease_s, lease_s
         self.deliveries[entry.seq] += 1
         return MemoryDelivery(self, entry, self.deliveries[entry.seq], lease_s)
 

@@ -33,6 +33,7 @@ from mesh.follow import Follower, post_once
 from mesh.foreign_folder import free_name, origin, remember
 from mesh.git_tree import add_tree
 from mesh.grants import grant_at_opening
+from mesh.hand_outs import BY_STARTER
 from mesh.judge_rules import ModelPrice, judge_words, priced
 from mesh.knobs import range_faults, unmatched_rules
 from mesh.machine_memory import memory_gb
@@ -185,6 +186,7 @@ async def open_arena(
         if last
         else "",
         ruled_out=await breaches(follower.board, rules, code, tree),
+        rules=BY_STARTER,
     )
     known, champion = follower.board.seq, follower.board.champion
     try:

@@ -14,7 +14,7 @@ from mesh.events import Failed, KnobChange, Origin, ProposalPromoted, Scored
 from mesh.leaderboard import Ranking
 from mesh.proposal_numbers import children_of, cost_of, gain_of, is_gain_proven
 
-RunState = Literal["waiting", "running", "scored", "failed", "killed", "infeasible", "screened_out"]
+RunState = Literal["waiting", "running", "scored", "failed", "killed", "infeasible", "screened_out", "replaced"]
 
 
 class Relative(msgspec.Struct, frozen=True):
@@ -180,7 +180,7 @@ def run_row(board: Board, run: Run) -> RunRow:
 def run_state(run: Run) -> RunState:
     """Return the state of a run."""
     if run.finished is None:
-        return "killed" if run.killed else "running" if run.attempts else "waiting"
+        return "killed" if run.killed else "replaced" if run.withdrawn else "running" if run.attempts else "waiting"
     if run.missed:
         return run.missed.reason
     if isinstance(run.finished.outcome, Failed):

@@ -34,12 +34,12 @@ class Critique(msgspec.Struct, frozen=True, gc=False):
 class Proposal(msgspec.Struct, gc=False):
     """A proposal with its critiques, runs and verdicts; `event` is without the values of its knobs.
 
-    `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split. `ended` counts the
-    runs of both that have finished. `rulings` are its
-    promotions and retirements. `ruled_out` says what it changed that the version in force fixes, "" if nothing: then
-    no score of it counts; `ruled_since` is the version since which that is so without a break, 0 if it is not.
-    `back_seq` is the entry that opened its case again, 0 if none did: it had been ruled out, or
-    retired for a champion that was ruled out. `is_lean` if its texts are in the log only (`mesh.lean`).
+    `runs` are run ids in the order of their requests, but `sealed` has those on the sealed split, and audits. `ended`
+    counts the runs of both that have finished. `rulings` are its promotions and retirements. `ruled_out` says what it
+    changed that the version in force fixes, "" if nothing: then no score of it counts; `ruled_since` is the version
+    since which that is so without a break, 0 if it is not. `back_seq` is the entry that opened its case again, 0 if
+    none did: it had been ruled out, or retired for a champion that was ruled out. `is_lean` if its texts are in the
+    log only (`mesh.lean`).
     """
 
     seq: int
@@ -58,12 +58,12 @@ class Proposal(msgspec.Struct, gc=False):
     ended: int = 0
     is_lean: bool = False
 
-    def add_run(self, run: str, lane: e.Lane) -> None:
+    def add_run(self, event: e.RunRequested) -> None:
         """Add a run that was requested."""
-        if lane == "sealed":
-            self.sealed = (*self.sealed, run)
+        if event.lane == "sealed" or event.audit:
+            self.sealed = (*self.sealed, event.run)
         else:
-            self.runs = (*self.runs, run)
+            self.runs = (*self.runs, event.run)
 
 
 class JudgeTotal(msgspec.Struct):
@@ -84,15 +84,29 @@ class JudgeTotal(msgspec.Struct):
         self.usd += use.usd
 
 
+class WorkerDoubts(msgspec.Struct):
+    """What speaks against workers.
+
+    `vanished` counts, by worker, the runs that it began and the queue lost. `contradictions` are audits whose score
+    differed from that of a worker, by its name and by the owner of the other worker. `replaced` are the runs that
+    others have taken the place of, as long as they have not finished.
+    """
+
+    vanished: dict[str, int] = {}
+    contradictions: dict[str, dict[str, str]] = {}
+    replaced: dict[str, None] = {}
+
+
 class Run(msgspec.Struct, gc=False):
     """A requested run and its progress.
 
     `begun` are the boot ids of the workers that began its attempts. `withdrawn` if its proposal was ruled out when it
-    was killed: then it says nothing of the proposal, even if a later version allows that. `finished` is its first
-    finish in the log, `finished_seq` the sequence of that entry and `finished_at` its time. `compared` are comparisons
-    of its items, by the other run; None as long as there is none. `rungs` are the values of its learning curve at the
-    rungs of early stopping that it reached, each as (rung, value): the rungs in force when it finished. `has_curve` if
-    it finished with a learning curve, which stays in the log until it is recalled (`mesh.recall`).
+    was killed: then it says nothing of the proposal, even if a later version allows that; or if another run has taken
+    its place, because the queue has lost it. `finished` is its first finish in the log, `finished_seq` the sequence of
+    that entry and `finished_at` its time. `compared` are comparisons of its items, by the other run; None as long as
+    there is none. `rungs` are the values of its learning curve at the rungs of early stopping that it reached, each as
+    (rung, value): the rungs in force when it finished. `has_curve` if it finished with a learning curve, which stays in
+    the log until it is recalled (`mesh.recall`).
     """
 
     seq: int
@@ -161,6 +175,11 @@ class Member(msgspec.Struct):
     silent: bool = False
 
 
+def is_aside(event: e.RunRequested) -> bool:
+    """Tell whether a run's score says nothing of its proposal here: it is of the sealed split, or checks a worker."""
+    return event.lane == "sealed" or event.audit is not None
+
+
 def at_rung(curve: Sequence[e.CurvePoint], rung: float) -> float | None:
     """Return the value at which a learning curve reached a fraction of the budget; None if it has not reached it."""
     for point in curve:
@@ -191,6 +210,14 @@ def note_latest(kept: dict[_Key, None], key: _Key, most: int) -> None:
     kept[key] = None
     if len(kept) > most:
         del kept[next(iter(kept))]
+
+
+def add_life(members: dict[str, Member], author: str, seq: int, joined: e.AgentJoined | e.WorkerJoined) -> bool:
+    """Note that a life of an agent or a worker begins, and tell whether it is the first with its id."""
+    if joined.boot in members:
+        return False
+    members[joined.boot] = Member(author, seq, joined)
+    return True
 
 
 def mark_left(members: dict[str, Member], boot: str, *, silent: bool = False) -> bool:

@@ -21,6 +21,7 @@ from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput
 
 ARENA_FILE = "arena.toml"
+MAX_OWNER = 64
 SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 """Last words of the names of secret environment variables, which processes get only if they need them."""
 
@@ -297,6 +298,11 @@ def builds_dir(home: Path) -> Path:
 def host() -> str:
     """Return this machine's name."""
     return platform.node() or "localhost"
+
+
+def owner() -> str:
+    """Return who answers for what starts here, from the variable `MESH_OWNER`; "" if nobody is named."""
+    return os.environ.get("MESH_OWNER", "").strip()[:MAX_OWNER]
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:

@@ -23,8 +23,8 @@ from mesh.spec import as_set, unusable
 MAX_POST_BYTES = 256 * 1024
 """Bytes of an encoded post; far below the server's default payload limit of 1 MiB."""
 
-HUB_LOG = "_hub"
-"""The log of a hub itself, which has its members; it is not an arena."""
+HUB_LOG, HUB_AUTHOR = "_hub", "gateway"
+"""The log of a hub itself, which has its members, and who posts there; it is not an arena."""
 
 YEARS = (_FIRST_YEAR, _LAST_YEAR) = (1900, 2999)
 """Years of the time of a post: every reader's calendar has them in every time zone."""

@@ -178,6 +178,7 @@ def test_facts_about_what_nobody_asked_for_do_not_count() -> None:
         opened_at=NOW + dt.timedelta(seconds=1),
         void=void,
         bases=[(1, opened().base_commit)],
+        worker_costs=board.worker_costs,
     )
 
 

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from mesh import errors, settings
 from mesh.code import CodeStore
-from mesh.events import AgentJoined, AnyEvent, NotePosted, Origin, ProposalPosted
+from mesh.events import AgentJoined, AnyEvent, NotePosted, Origin, ProposalPosted, RunStarted, WorkerJoined, WorkerLeft
 from mesh.jetstream import connect
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
@@ -53,7 +53,7 @@ HEAVY = (
     "textual",
 )
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202erm -rf\r\n\x00\tend"
-CONTROL = re.compile(r"[^\n -~\u2026\u23ce\ufffd▣◆·✔★≡¿]")
+CONTROL = re.compile(r"[^\n -~\u2026\u23ce\ufffd▣◆·▸✔★≡¿]")
 
 
 class Done(NamedTuple):
@@ -112,8 +112,11 @@ async def fill(home: Path, url: str, folder: Path) -> tuple[str, str]:
                 replace(request(run, tree), evaluator=opened.evaluator)
                 for run, tree in (("r1", worse.tree), ("r2", better.tree), ("r3", better.tree))
             ),
+            WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=1),
+            *(RunStarted(run=run, attempt=1, worker="w") for run in ("r1", "r2")),
             replace(finish("r1", worse.tree, 0.75), evaluator=opened.evaluator),
             replace(finish("r2", better.tree, 0.25), evaluator=opened.evaluator),
+            WorkerLeft(boot="w"),
             promote(better.tree, "", 1),
             NotePosted(channel="general", text=f"hello {HOSTILE}"),
         ]
@@ -233,8 +236,8 @@ def test_every_listing_prints_json(lab: Lab, mesh: Mesh) -> None:
     assert len(answer["rows"]) == 3
     assert answer["truncated"] is False
     assert [(entry["seq"], entry["kind"]) for entry in printed["tail",]][-2:] == [
-        (11, "note.posted"),
-        (12, "evil.posted"),
+        (15, "note.posted"),
+        (16, "evil.posted"),
     ]
     assert printed["tail",][-2]["post"]["event"]["text"] == f"hello {HOSTILE}"
     assert {path[0] for path in LISTINGS} >= {"status", "tail", "leaderboard", "lineage", "sql"}
@@ -262,11 +265,11 @@ def test_tail_shows_only_what_is_asked_for(lab: Lab, mesh: Mesh) -> None:
     def seqs(*words: str) -> list[int]:
         return [int(line.split()[0]) for line in mesh("tail", "--no-follow", *words).out.splitlines()]
 
-    assert seqs() == list(range(1, 13))
+    assert seqs() == list(range(1, 17))
     assert seqs("-n", "0") == []
-    assert seqs("-n", "3") == [10, 11, 12]
-    assert seqs("--from-seq", "11") == [11, 12]
-    assert seqs("--kind", "run.finished") == [8, 9]
+    assert seqs("-n", "3") == [14, 15, 16]
+    assert seqs("--from-seq", "15") == [15, 16]
+    assert seqs("--kind", "run.finished") == [11, 12]
     assert seqs("--author", "operator") == [1]
 
 
@@ -275,10 +278,10 @@ def test_rows_are_data_and_their_number_is_talk(lab: Lab, mesh: Mesh) -> None:
     done = mesh("sql", query, "--csv")
     rows = list(csv.reader(io.StringIO(done.out, newline="")))
     assert rows == [["proposal", "title"], [lab.worse, "as it is"], [lab.better, f"half {HOSTILE}"]]
-    assert re.fullmatch(r"2 rows in \d+ ms, as of tiny 12\n", done.err)
+    assert re.fullmatch(r"2 rows in \d+ ms, as of tiny 16\n", done.err)
     done = mesh("sql", query, "--max-rows", "1")
     assert "as it is" in done.out
-    assert re.fullmatch(r"1 row, cut at the row limit in \d+ ms, as of tiny 12\n", done.err)
+    assert re.fullmatch(r"1 row, cut at the row limit in \d+ ms, as of tiny 16\n", done.err)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +298,7 @@ def test_rows_are_data_and_their_number_is_talk(lab: Lab, mesh: Mesh) -> None:
         ("status --nats 127.0.0.1:1", ExitCode.NO_LOG, "no NATS server answers at nats://127.0.0.1:1 within 5 s"),
         ("status --nats ftp://x", ExitCode.BAD_INPUT, "'ftp://x' is not a valid address of a NATS server"),
         ("post general ' '", ExitCode.BAD_INPUT, "the text is empty; write"),
-        ("reply 99 hello", ExitCode.BAD_INPUT, "arena tiny has no entry 99; use 1 to 12"),
+        ("reply 99 hello", ExitCode.BAD_INPUT, "arena tiny has no entry 99; use 1 to 16"),
         ("reply 0 hello", ExitCode.BAD_INPUT, "arena tiny has no entry 0"),
         ("reply 11 hello --channel 'a b'", ExitCode.BAD_INPUT, "channel is 'a b'; use 1 to 128 letters"),
         ("tail --grep '['", ExitCode.BAD_INPUT, "is not a regular expression: "),

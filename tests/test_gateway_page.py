@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from mesh.events import ArenaClosed, NotePosted
+from mesh.events import ArenaClosed, NotePosted, RunStarted, WorkerJoined
 from mesh.jetstream import JetStreamBus, connect
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
@@ -179,5 +179,8 @@ async def test_where_strangers_may_not_read_one_sentence_is_the_page(home: Path,
 
 async def measure(on: Stage, tree: str, value: float) -> None:
     """Let a worker run a proposal."""
+    done = replace(finish("r-new", tree, value), evaluator="", worker="w-0")
     await on.bus.post(Post.new("curator", replace(request("r-new", tree), evaluator="")))
-    await on.bus.post(Post.new("worker-0", replace(finish("r-new", tree, value), evaluator="")))
+    joined = WorkerJoined(boot="w-0", worker_class="cpu", device="cpu", slots=1)
+    for event in (joined, RunStarted(run="r-new", attempt=1, worker="w-0"), done):
+        await on.bus.post(Post.new("worker-0", event))

@@ -122,6 +122,9 @@ def whole_run(outcome: e.Scored | e.Failed, tree: str, *, commit: str, lane: e.L
         avoid="bad",
         race=12,
         thresholds={"first": 0.25},
+        instead_of="lost",
+        not_by=("gpu7",),
+        audit=e.Audit(run="r", worker="gpu8", value=1.5, tolerance=0.25),
     )
     finished = e.RunFinished(
         run=name,

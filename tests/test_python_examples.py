@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 import mesh
-from mesh.events import Origin, ProposalPosted, ProposalPromoted, RunFinished, Scored
+from mesh.events import Origin, ProposalPosted, ProposalPromoted, RunFinished, RunStarted, Scored, WorkerJoined
 from mesh.jetstream import connect
 from mesh.server import EmbeddedServer
 from mesh.testing import commit_hash, git_hash, requested, run_of
@@ -76,6 +76,7 @@ async def test_the_notebook_plots_the_history(tmp_path: Path, home: Path, tiny: 
     with mesh.connect() as m:
         opened = m.board.opened
     assert opened is not None
+    await posted(tiny, "w", WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=1))
     for proposal, value in zip(proposals, (0.5, 0.25), strict=True):
         run = replace(requested(proposal.title), evaluator=opened.evaluator)
         end = RunFinished(
@@ -84,6 +85,7 @@ async def test_the_notebook_plots_the_history(tmp_path: Path, home: Path, tiny: 
         )  # fmt: skip
         await posted(tiny, "ann", proposal)
         await posted(tiny, "curator", run)
+        await posted(tiny, "w", RunStarted(run=end.run, attempt=1, worker="w"))
         await posted(tiny, "w", end)
     await posted(tiny, "curator", ProposalPromoted(proposal=proposals[1].tree, round=1, mean=0.25))
     cells = json.loads((EXAMPLES / "history.ipynb").read_text(encoding="utf-8"))["cells"]

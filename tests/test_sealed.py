@@ -19,7 +19,7 @@ from mesh.testing import SPEC, Log, git_hash
 from tests.support.folding import folded, rows
 
 BASE, GOOD, BETTER = (git_hash(name) for name in ("base", "good", "better"))
-TAKER = Taker("b", "cpu", is_fit=True, has_others=False, declines=0, handed_back=0)
+TAKER = Taker("b", "w9", "cpu", is_fit=True, has_others=False, declines=0, handed_back=0, delivered=9)
 
 
 def log_with(sealed: Any, looks: int = 10) -> Log:

@@ -96,7 +96,7 @@ async def test_a_worker_that_was_counted_as_gone_joins_again_and_works_on(arena:
 
 
 def test_a_worker_that_others_found_gone_may_have_died_of_its_run() -> None:
-    taker = Taker("me", "cpu", is_fit=True, has_others=False, declines=0, handed_back=0)
+    taker = Taker("me", "w9", "cpu", is_fit=True, has_others=False, declines=0, handed_back=0, delivered=9)
     for is_silent, decision in ((True, End), (False, Execute)):
         log = Log()
         log.add("op", opened())

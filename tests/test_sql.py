@@ -44,7 +44,7 @@ QUERY = "SELECT run, value, [1, 2] AS list, NULL AS nothing FROM runs WHERE valu
 
 def test_each_form_says_the_same(lab: Lab, tmp_path: Path) -> None:
     row = {"run": "r1", "value": 0.75, "list": [1, 2], "nothing": None}
-    assert json.loads(sql(QUERY, "-F", "json").out) == {"as_of": {"tiny": 12}, "truncated": False, "rows": [row]}
+    assert json.loads(sql(QUERY, "-F", "json").out) == {"as_of": {"tiny": 16}, "truncated": False, "rows": [row]}
     assert sql(QUERY, "--json").out == sql(QUERY, "-F", "json").out
     assert [json.loads(line) for line in sql(QUERY, "-F", "jsonl").out.splitlines()] == [row]
     done = subprocess.run([*COMMAND, QUERY, "--csv"], capture_output=True, check=True)

@@ -21,7 +21,7 @@ PROMISED = [
     *("critics", "workers", "noise", "cost", "board", "events"),
     *("knobs", "metrics", "stages", "screening", "model_calls", "judging"),
     *("arenas", "champions", "changes", "scores", "samplers", "halving"),
-    *("commits", "claims", "economics"),
+    *("commits", "claims", "economics", "not_counted"),
 ]
 QUESTIONS = dict(re.findall(r"### ([^\n]*\?)\n\n```sql\n(.*?)```", PAGE, re.DOTALL))
 

@@ -19,7 +19,9 @@ from mesh import events as e
 from mesh.board import Board
 from tests.support.history import T1, Fact, entries, finish, opened, proposal, request
 
-ME = Taker(boot="me", worker_class="cpu", is_fit=True, has_others=True, declines=0, handed_back=0)
+ME = Taker(
+    boot="me", name="gpu7", worker_class="cpu", is_fit=True, has_others=True, declines=0, handed_back=0, delivered=9
+)
 ASKED: list[Fact] = [("op", opened()), ("ann", proposal(T1)), ("cur", request("r", T1))]
 
 
@@ -54,7 +56,7 @@ def test_a_run_that_is_finished_or_of_no_arena_is_dropped() -> None:
     assert decision(ASKED[1:]) == Drop()
 
 
-@pytest.mark.parametrize("taker", [ME, Taker("me", "cuda-h100", False, True, 0, 0)])
+@pytest.mark.parametrize("taker", [ME, replace(ME, worker_class="cuda-h100", is_fit=False)])
 def test_a_run_for_another_class_or_a_fitter_worker_is_left_to_it(taker: Taker) -> None:
     assert decision(wanted(worker_class="cuda-h100"), taker) == Leave(OTHER_CLASS_S)
 
@@ -66,7 +68,7 @@ def test_a_run_for_another_class_or_a_fitter_worker_is_left_to_it(taker: Taker) 
 def test_a_run_that_should_avoid_this_worker_is_declined_where_others_are_and_not_for_ever(
     declines: int, has_others: bool, expected: Decision
 ) -> None:
-    assert decision(wanted(avoid="me"), Taker("me", "cpu", True, has_others, declines, 0)) == expected
+    assert decision(wanted(avoid="me"), replace(ME, has_others=has_others, declines=declines)) == expected
 
 
 def test_a_run_that_was_stopped_ends_as_killed() -> None:
@@ -87,4 +89,11 @@ def test_workers_that_left_in_good_order_and_own_handing_back_do_not_count_as_de
     assert decision(left) == Execute()
     mine = [*ASKED, *begun("me", "b", "c")]
     assert isinstance(decision(mine), End)
-    assert decision(mine, Taker("me", "cpu", True, True, 0, handed_back=1)) == Execute()
+    assert decision(mine, replace(ME, handed_back=1)) == Execute()
+
+
+def test_starts_that_no_delivery_came_before_are_no_deaths() -> None:
+    forged = [*ASKED, *begun("a", "b", "c")]
+    assert decision(forged, replace(ME, delivered=1)) == Execute()
+    assert decision(forged, replace(ME, delivered=3)) == Execute()
+    assert isinstance(decision(forged, replace(ME, delivered=4)), End)

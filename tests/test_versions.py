@@ -81,8 +81,10 @@ class Study:
                 run=run, proposal=tree, outcome=e.Scored(value=value), worker="w", worker_class="cpu", trial_s=1.0,
                 evaluator=self.opened.evaluator,
             )  # fmt: skip
-            await self.bus.post(Post.new("cur", asked))
-            await self.bus.post(Post.new("w", done))
+            joined = e.WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=1)
+            started = e.RunStarted(run=run, attempt=1, worker="w")
+            told: list[tuple[str, e.AnyEvent]] = [("w", joined), ("cur", asked), ("w", started), ("w", done)]
+            await self.bus.post_all([Post.new(author, event) for author, event in told])
 
     async def promote(self, tree: str, loss: float) -> None:
         board = await self.board()

@@ -55,7 +55,7 @@ class _Numbers:
             at = bisect_left(self.races, race)
             if self.races[at : at + 1] != [race]:
                 self.races.insert(at, race)
-            if request.lane == "confirm":
+            if request.lane == "confirm" and not request.instead_of:
                 self.challengers.setdefault(race, []).append(request)
         self._taken = len(board.proofs)
         return self

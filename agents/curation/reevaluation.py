@@ -11,6 +11,7 @@ from agents.curation.settled import failed_in_vain, finished_by_older
 from mesh.baseline import is_measured
 from mesh.board import Board
 from mesh.fleet import is_awaited
+from mesh.records import is_aside
 from mesh.remembered import Remembered
 
 TOP = 5
@@ -66,7 +67,7 @@ def _last_scores(board: Board) -> dict[str, float]:
         evaluator = run.requested.evaluator
         if (
             run.value is None
-            or run.requested.lane == "sealed"
+            or is_aside(run.requested)
             or evaluator in ("", board.opened.evaluator)
             or evaluator != (last or evaluator)
         ):

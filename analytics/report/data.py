@@ -157,6 +157,7 @@ class ReportData(msgspec.Struct, frozen=True):
     blocked: list[list[Any]]
     screening: list[list[Any]] = []
     members: list[Participant] = []
+    not_counted: list[list[Any]] = []
 
     @property
     def finished(self) -> int:

@@ -59,6 +59,7 @@ async def report_data(ask: Ask, arena: str) -> ReportData:
         blocked=await rows("blocked"),
         screening=await rows("screening"),
         members=[Participant(*row) for row in await rows("members")],
+        not_counted=await rows("not_counted"),
     )
 
 

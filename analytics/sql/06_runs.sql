@@ -1,5 +1,6 @@
 -- One row per run that was asked for; of several finishes the first in the log counts. A run is requested again when
--- the worker that began it has left or has another life; that a worker was killed the log does not know.
+-- the worker that began it has left or has another life; that a worker was killed the log does not know. It is replaced if
+-- the queue lost it and it was asked for again.
 CREATE OR REPLACE VIEW runs AS
 WITH starts AS (
     SELECT
@@ -10,6 +11,9 @@ WITH starts AS (
 ),
 kills AS (
     SELECT arena, key AS run, seq, body->>'$.by' AS killed_by FROM internal.facts WHERE kind = 'run.killed'
+),
+replaced AS (
+    SELECT DISTINCT arena, instead_of AS run FROM internal.requested WHERE instead_of IS NOT NULL
 ),
 lives AS (
     SELECT
@@ -27,6 +31,7 @@ SELECT
         WHEN f.reason = 'killed' THEN 'killed'
         WHEN f.seq IS NOT NULL THEN 'failed'
         WHEN k.seq IS NOT NULL THEN 'killed'
+        WHEN i.run IS NOT NULL THEN 'replaced'
         WHEN s.run IS NOT NULL AND NOT coalesce(n.gone, false) THEN 'running'
         ELSE 'requested'
     END AS state,
@@ -48,4 +53,5 @@ LEFT JOIN internal.proposed p ON p.arena = r.arena AND p.proposal = r.proposal
 LEFT JOIN starts s ON s.arena = r.arena AND s.run = r.run
 LEFT JOIN kills k ON k.arena = r.arena AND k.run = r.run AND k.seq > r.seq
 LEFT JOIN internal.finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
+LEFT JOIN replaced i ON i.arena = r.arena AND i.run = r.run
 LEFT JOIN lives n ON n.arena = r.arena AND n.boot = coalesce(f.worker, s.worker);

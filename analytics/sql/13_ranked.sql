@@ -18,7 +18,8 @@ broken AS MATERIALIZED (
     JOIN internal.requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
     JOIN internal.proposed p ON p.arena = r.arena AND p.proposal = r.proposal AND p.seq < r.seq
     JOIN latest a ON a.arena = f.arena
-    WHERE f.how IN ('infeasible', 'screened_out') AND r.lane <> 'sealed' AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', a.evaluator)
+    WHERE f.how IN ('infeasible', 'screened_out') AND r.lane <> 'sealed' AND r.audit IS NULL
+        AND coalesce(nullif(f.evaluator, ''), r.evaluator) IN ('', a.evaluator)
         AND NOT EXISTS (
             SELECT 1 FROM internal.ruled_out o
             WHERE o.arena = f.arena AND o.proposal = r.proposal AND o.until_seq = 9223372036854775807)

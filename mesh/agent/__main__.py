@@ -18,7 +18,9 @@ from mesh.agent.code_reader import CodeReader
 from mesh.agent.command_runner import CommandRunner
 from mesh.agent.common import Common
 from mesh.agent.item_reader import ItemReader
+from mesh.agent.owner_reader import OwnerReader
 from mesh.agent.protocol import Agent, Checking, Context, role_of
+from mesh.agent.queue_reader import QueueReader
 from mesh.agent.roles import SHORT_NAMES, find_role, make, make_command_runner
 from mesh.agent.runtime import MAX_FAILURES, Seat, run_agents
 from mesh.agent.text_reader import TextReader
@@ -93,6 +95,7 @@ def main() -> int:
             code = CodeStore(settings.code_dir(home, arena), bus)
             single = args.count == 1 and args.first == 1
             reader, code_reader, common = item_reader(role, bus), CodeReader(code), Common()
+            queue, owners = (QueueReader(bus), OwnerReader(hub)) if reader else (None, None)
             commands = command_runner(role, settings.coders_dir(home, arena), options)
             seats = []
             for index in range(args.first - 1, args.first - 1 + args.count):
@@ -100,7 +103,7 @@ def main() -> int:
                 unposted = settings.unposted_calls_file(home, arena, agent_name)
                 keeper = CallKeeper(bus)
                 texts = TextReader(bus)
-                known = (reader, keeper, unposted, texts, common, commands)
+                known = (reader, keeper, unposted, texts, common, commands, queue, owners)
                 context = Context(agent_name, index, code_reader, options, args.path, *known)
                 agent: Agent = make("role", args.role, role, context=context)
                 seats.append(Seat(agent_name, agent, getattr(agent, "model", options.get("model", ""))))

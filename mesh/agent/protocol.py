@@ -23,6 +23,8 @@ from mesh.agent.command_runner import CommandRunner
 from mesh.agent.common import Common
 from mesh.agent.draft import Draft
 from mesh.agent.item_reader import ItemReader
+from mesh.agent.owner_reader import OwnerReader
+from mesh.agent.queue_reader import QueueReader
 from mesh.agent.text_reader import TextReader
 from mesh.board import Board
 from mesh.events import AnyEvent
@@ -51,6 +53,8 @@ class Context(msgspec.Struct, frozen=True):
         texts: puts texts of proposals back that the board has left to the log; None reads none.
         common: what the agents of its process have in common.
         commands: runs commands in a sandbox; only a coder has it.
+        queue: reads how far the queue of runs is; only a curator has it.
+        owners: reads who answers for members; only a curator has it.
     """
 
     name: str
@@ -64,6 +68,8 @@ class Context(msgspec.Struct, frozen=True):
     texts: TextReader | None = None
     common: Common = msgspec.field(default_factory=Common)
     commands: CommandRunner | None = None
+    queue: QueueReader | None = None
+    owners: OwnerReader | None = None
 
 
 class Agent(Protocol):

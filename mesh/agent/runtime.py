@@ -32,7 +32,7 @@ from mesh.errors import AlreadyPosted, BusError, Leaving, MeshError
 from mesh.events import AgentJoined, AgentLeft, NotePosted, ProposalPosted
 from mesh.follow import Follower
 from mesh.roll_call import answer_roll_call
-from mesh.settings import host
+from mesh.settings import host, owner
 from mesh.swarm_boards import hand_on
 from mesh.wire import Entry, Post
 
@@ -57,7 +57,8 @@ class Seat:
         self.name, self.agent, self.author = name, agent, Author(name, role_of(agent), model)
         self.boot = uuid.uuid4().hex
         role = self.author.role
-        event = AgentJoined(boot=self.boot, role=role, model=model, host=host(), version=mesh.__version__)
+        where = {"host": host(), "version": mesh.__version__, "owner": owner()}
+        event = AgentJoined(boot=self.boot, role=role, model=model, **where)
         self.joined = Post.new(name, event)
         self.failures, self.last_failure = 0, ""
         self.leaving: Leaving | None = None

@@ -10,7 +10,7 @@ import anyio
 import msgspec
 
 from mesh import wire
-from mesh.bus import LEASE_S, REQUESTS, WORKERS
+from mesh.bus import LEASE_S, REQUESTS, WORKERS, HandedOut
 from mesh.errors import BusRefused, BusUnavailable, ObjectMissing, UnknownName, leaf
 from mesh.jetstream.cluster import copies_of
 from mesh.jetstream.grouped import GroupedObjects, Moved
@@ -18,7 +18,7 @@ from mesh.jetstream.link import Link
 from mesh.jetstream.live import LiveTopics
 from mesh.jetstream.log import StreamLog
 from mesh.jetstream.objects import Absent, ObjectStream
-from mesh.jetstream.queue import JetStreamDelivery, make_queue, work
+from mesh.jetstream.queue import JetStreamDelivery, handed_out, make_queue, work
 from mesh.jetstream.renewing import freshen, keep_renewed
 from mesh.jetstream.streams import (
     CALLS,
@@ -186,6 +186,9 @@ class JetStreamBus(StreamLog, LiveTopics):
         self, queue: str, kinds: Sequence[str], *, lease_s: float = 5.0, first: Callable[[], str] | None = None
     ) -> AsyncGenerator[JetStreamDelivery]:
         return work(self._link, self.arena, queue, kinds, lease_s, first)
+
+    async def handed_out(self, queue: str, kinds: Sequence[str]) -> dict[str, HandedOut]:
+        return await handed_out(self._link, self.arena, queue, kinds)
 
     async def put(self, name: str, data: bytes) -> None:
         await self._single.put(wire.check_token("object name", name), data)

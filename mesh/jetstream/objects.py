@@ -1,4 +1,8 @@
-"""The objects of a stream: each is one message or several, named by a subject."""
+"""The objects of a stream: each is one message or several, named by a subject.
+
+Of several messages with one subject the first is the object: who writes without our headers can add a message, and may
+not change what was there. Whose first message is not what its name says, the reader of the object refuses by its hash.
+"""
 
 import re
 from collections.abc import Callable
@@ -64,11 +68,12 @@ class ObjectStream:
         return b"".join([first.data, *more])
 
     async def chunk(self, name: str, number: int = 0, *, is_listed: bool = False) -> Chunk:
-        """Return one message of an object; raises as `get`."""
+        """Return one message of an object, the first of its subject; raises as `get`."""
+        first = msgspec.json.encode({"seq": 1, "next_by_subj": self._subject(name, number)})
         give_up = anyio.current_time() + self._link.patience_s
         while True:
             try:
-                msg = await self._link.request(f"$JS.API.DIRECT.GET.{self.stream}.{self._subject(name, number)}")
+                msg = await self._link.request(f"$JS.API.DIRECT.GET.{self.stream}", first)
             except TRANSIENT as error:
                 if anyio.current_time() > give_up:
                     raise ObjectMissing(f"object {name} of arena {self._arena} cannot be read: {error}") from None

@@ -22,7 +22,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from mesh import wire
-from mesh.bus import REQUESTS
+from mesh.bus import REQUESTS, HandedOut
 from mesh.errors import BusRefused, BusUnavailable
 from mesh.jetstream.closing import TRANSIENT
 from mesh.jetstream.cluster import CLUSTER_LEASE_S
@@ -36,6 +36,9 @@ LATE_S = 0.5
 
 IDLE_POLL_S = 1.0
 """Seconds after which a member asks for a kind again that had no entry, and so notices a lease that has ended."""
+
+_NOT_THERE = (10014, 10059)
+"""What the server answers where there is no such consumer, or no such stream."""
 
 STORED_WITHIN_S = 0.2
 """Seconds within which the server has stored what it has published: until then, no answer proves that there is none."""
@@ -126,7 +129,25 @@ async def make_queue(link: Link, arena: str, queue: str, kinds: Sequence[str], l
 
 
 def _kinds(arena: str, queue: str, kinds: Sequence[str]) -> list["_Kind"]:
-    return [_Kind(kind, f"{queue}_{kind.replace('.', '-')}", wire.kind_filter(arena, kind)) for kind in kinds]
+    return [_Kind(kind, _consumer(queue, kind), wire.kind_filter(arena, kind)) for kind in kinds]
+
+
+async def handed_out(link: Link, arena: str, queue: str, kinds: Sequence[str]) -> dict[str, HandedOut]:
+    """Return how far a queue is; see `mesh.bus.Bus.handed_out`."""
+    found: dict[str, HandedOut] = {}
+    for kind in kinds:
+        consumer = _consumer(queue, kind)
+        answer = await link.call(f"$JS.API.CONSUMER.INFO.{stream_of(arena)}.{consumer}", {})
+        error = answer.get("error") or {}
+        if error and error.get("err_code") not in _NOT_THERE:
+            raise BusRefused(f"queue {consumer} of arena {arena}: {msgspec.json.encode(error).decode()}")
+        if not error:
+            found[kind] = HandedOut(int(answer["ack_floor"]["stream_seq"]), int(answer["config"]["ack_wait"]) / 1e9)
+    return found
+
+
+def _consumer(queue: str, kind: str) -> str:
+    return f"{queue}_{kind.replace('.', '-')}"
 
 
 class _Kind:

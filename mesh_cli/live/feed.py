@@ -24,6 +24,7 @@ from mesh.events import CurvePoint, RunStarted, WorkerJoined
 from mesh.fleet import present, under_way, waiting
 from mesh.follow import Follower
 from mesh.leaderboard import LeaderboardRow, Ranking
+from mesh.live_curves import CURVES, believed_run
 from mesh.recall import recall
 from mesh.roll_call import Watchman
 from mesh.wire import Entry, Pattern
@@ -168,11 +169,10 @@ class Watch:
         await self._patiently(go_on)
 
     async def _hear(self) -> None:
-        async with aclosing(self._bus.hear("curve.>")) as messages:
+        async with aclosing(self._bus.hear(CURVES)) as messages:
             async for topic, data in messages:
-                run = topic.removeprefix("curve.")
                 with suppress(msgspec.MsgspecError):
-                    if run in self.board.unfinished:
+                    if run := believed_run(self.board, topic):
                         self._points[run] = decode_json(data, CurvePoint)
                 if len(self._points) > _CURVES:
                     self._points = {name: p for name, p in self._points.items() if name in self.board.unfinished}

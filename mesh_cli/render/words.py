@@ -27,7 +27,7 @@ def say(event: e.AnyEvent) -> str:
         case e.CritiquePosted():
             return f"{event.verdict}s {short(event.target)}: {event.text}"
         case e.RunRequested():
-            return f"requests {event.run}"
+            return f"requests {event.run}{_special(event)}"
         case e.RunStarted():
             return f"starts {event.run} (attempt {event.attempt})"
         case e.RunKilled():
@@ -60,6 +60,13 @@ def say(event: e.AnyEvent) -> str:
             return f"revokes {event.name}: {event.reason}"
         case _:
             assert_never(event)
+
+
+def _special(event: e.RunRequested) -> str:
+    """Return what is special about a request, as the end of its words."""
+    if event.audit:
+        return f" to check {event.audit.run}, a score of {event.audit.worker}"
+    return f" in place of {event.instead_of}" if event.instead_of else ""
 
 
 def _outcome(outcome: e.Scored | e.Failed) -> str:

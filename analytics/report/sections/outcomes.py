@@ -4,7 +4,7 @@ from collections import Counter
 
 from analytics.report.data import ReportData
 from analytics.report.elements import Block, Section, table_block
-from analytics.report.formatting import percent
+from analytics.report.formatting import harmless, percent
 from mesh.outcomes import reason_words
 
 
@@ -38,6 +38,10 @@ def outcomes(data: ReportData) -> Section:
         blocks.append(table_block("proposals | count", rows))
     else:
         blocks.append("There is no proposal yet.")
+    if data.not_counted:
+        blocks.append("These claimed runs that they had not begun, or may not begin; that does not count.")
+        rows = [(harmless(author), kind, f"{number:,}") for author, kind, number in data.not_counted]
+        blocks.append(table_block("author | fact | entries", rows, {0, 1}))
     return Section("Outcomes", blocks)
 
 

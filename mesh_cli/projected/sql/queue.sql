@@ -1,6 +1,8 @@
--- The runs that are not finished, and the last 200 requests of known proposals, which `mesh.stalled` looks at: among the
+-- The runs that are not finished or replaced, and the last 200 requests of known proposals, which `mesh.stalled` looks at: among the
 -- last 2000 requests where these have as many, else among all.
-SELECT run FROM internal.requested ANTI JOIN internal.finished USING (arena, run) WHERE arena = {arena}
+SELECT run FROM internal.requested ANTI JOIN internal.finished USING (arena, run)
+WHERE arena = {arena}
+    AND run NOT IN (SELECT instead_of FROM internal.requested WHERE arena = {arena} AND instead_of IS NOT NULL)
 UNION ALL
 SELECT run FROM (
     SELECT run FROM internal.requested r

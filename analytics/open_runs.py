@@ -1,0 +1,125 @@
+"""The runs of an arena that have not finished, and whose starts and finishes of them count, as on a board.
+
+It is kept between the batches of a projector, in memory; the file says it again after a start or a failed write.
+"""
+
+from collections.abc import Mapping
+from typing import Self
+
+import duckdb
+import msgspec
+
+from mesh import events as e
+from mesh.decoding import decode_json
+from mesh.hand_outs import are_strict, finish_counts, note_audit, start_counts
+from mesh.records import Member
+
+_REQUESTED = """
+SELECT run, seq, not_by, audit FROM internal.requested ANTI JOIN internal.finished USING (arena, run)
+WHERE arena = ?"""
+_STARTED = """
+SELECT s.run, s.attempt, s.worker
+FROM internal.started s
+JOIN internal.requested r ON r.arena = s.arena AND r.run = s.run AND r.seq < s.seq
+WHERE s.arena = ? AND NOT EXISTS (SELECT 1 FROM internal.finished f WHERE f.arena = s.arena AND f.run = s.run)
+ORDER BY s.seq"""
+_KILLED = "SELECT key FROM internal.facts WHERE arena = ? AND kind = 'run.killed'"
+_JOINED = "SELECT seq, author, body FROM internal.facts WHERE arena = ? AND kind = 'worker.joined' ORDER BY seq"
+_AUDITS = """
+SELECT r.audit, f.seq, p.author, p.body
+FROM internal.requested r
+JOIN internal.finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
+JOIN internal.posts p ON p.arena = f.arena AND p.seq = f.seq
+WHERE r.arena = ? AND r.audit IS NOT NULL
+ORDER BY f.seq"""
+_OPENED = "SELECT body FROM internal.facts WHERE arena = ? AND kind = 'arena.opened'"
+
+
+class _Unfinished(msgspec.Struct):
+    """An unfinished run: the entry that requested it, what that says, and its attempts and who began them."""
+
+    seq: int
+    not_by: tuple[str, ...] = ()
+    audit: e.Audit | None = None
+    attempts: int = 0
+    begun: tuple[str, ...] = ()
+    killed: bool = False
+
+
+class OpenRuns:
+    """The unfinished runs of one arena."""
+
+    def __init__(
+        self, runs: Mapping[str, _Unfinished], workers: Mapping[str, Member], opened: e.ArenaOpened | None
+    ) -> None:
+        self._runs, self._workers, self._opened = dict(runs), dict(workers), opened
+        self._contradictions: dict[str, dict[str, str]] = {}
+
+    @classmethod
+    def read(cls, db: duckdb.DuckDBPyConnection, arena: str) -> Self:
+        """Return what the file says."""
+        runs = {
+            run: _Unfinished(seq, tuple(not_by or ()), _audit(audit))
+            for run, seq, not_by, audit in db.execute(_REQUESTED, [arena]).fetchall()
+        }
+        for run, attempt, boot in db.execute(_STARTED, [arena]).fetchall():
+            _begin(runs[run], attempt or 0, boot)
+        for (run,) in db.execute(_KILLED, [arena]).fetchall():
+            if run in runs:
+                runs[run].killed = True
+        joined = db.execute(_JOINED, [arena]).fetchall()
+        lives = ((seq, author, decode_json(body, e.WorkerJoined)) for seq, author, body in joined)
+        workers = {life.boot: Member(author, seq, life) for seq, author, life in lives}
+        openings = (decode_json(body, e.ArenaOpened) for (body,) in db.execute(_OPENED, [arena]).fetchall())
+        found = cls(runs, workers, max(openings, key=lambda opened: opened.version, default=None))
+        for audit, seq, author, body in db.execute(_AUDITS, [arena]).fetchall():
+            then = {boot: life for boot, life in workers.items() if life.seq < seq}
+            note_audit(then, found._contradictions, _audit(audit), decode_json(body, e.RunFinished), author)
+        return found
+
+    def counts(self, event: e.AnyEvent, author: str) -> bool:
+        """Tell whether a fact may count; one that may counts if it is the first with its key."""
+        strict, workers, doubted = are_strict(self._opened), self._workers, self._contradictions
+        match event:
+            case e.RunStarted() if strict:
+                run = self._runs.get(event.run)
+                return run is not None and start_counts(workers, doubted, run.not_by, run.attempts, event, author)
+            case e.RunFinished():
+                run = self._runs.get(event.run)
+                if run is None or not strict:
+                    return run is not None
+                return finish_counts(workers, doubted, run.begun, event, author, killed=run.killed)
+            case e.RunKilled():
+                return event.run in self._runs
+            case _:
+                return True
+
+    def take(self, seq: int, event: e.AnyEvent, author: str) -> int:
+        """Take a fact that counts; return the entry that requested the run that it finishes, else its own."""
+        match event:
+            case e.RunRequested():
+                self._runs[event.run] = _Unfinished(seq, event.not_by, event.audit)
+            case e.RunStarted() if run := self._runs.get(event.run):
+                _begin(run, event.attempt, event.worker)
+            case e.RunKilled():
+                self._runs[event.run].killed = True
+            case e.RunFinished():
+                run = self._runs.pop(event.run)
+                if are_strict(self._opened):
+                    note_audit(self._workers, self._contradictions, run.audit, event, author)
+                return run.seq
+            case e.WorkerJoined():
+                self._workers[event.boot] = Member(author, seq, event)
+            case e.ArenaOpened() if self._opened is None or event.version > self._opened.version:
+                self._opened = event
+            case _:
+                pass
+        return seq
+
+
+def _audit(text: str | None) -> e.Audit | None:
+    return decode_json(text, e.Audit) if text else None
+
+
+def _begin(run: _Unfinished, attempt: int, boot: str) -> None:
+    run.attempts, run.begun = max(run.attempts, attempt), (*run.begun, boot)

@@ -1,0 +1,171 @@
+"""Whose starts and finishes of runs count, and which runs are given up: what a server's permissions cannot say. Pure.
+
+A permission pins who speaks, not who was given a run. Where an arena was opened with `BY_STARTER`, a start counts
+only from a worker that has joined, for the life that it names and the attempt that is next, while the run is
+requested and has not finished. A finish counts only from the worker whose life began the run; that a run which was
+killed ended so, any worker may say: nobody need begin it. The other entries stay in the log and are shown. In older
+versions of an arena every start counts, and every finish of a requested run.
+
+The log cannot know whether the queue gave a run to the worker that says it began it: who lies about that has a
+credential and a name, and audits of its scores find it. How often a run was handed out, its queue says
+(`Delivery.attempt`).
+"""
+
+import sys
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from mesh.events import ArenaOpened, Audit, RunFinished, RunRequested, RunStarted, Scored
+from mesh.kept import KeptRuns
+from mesh.lean import shared
+from mesh.outcomes import is_early_stopped
+from mesh.records import Member, Run, WorkerDoubts
+
+BY_STARTER = 1
+"""`ArenaOpened.rules` from which starts and finishes count by their authors."""
+
+
+QUARANTINE_FROM = 2
+"""Owners whose workers contradict a worker, from which it is in quarantine."""
+
+Contradictions = Mapping[str, Mapping[str, str]]
+"""Audits whose score differed from that of a worker, by its name and by the owner of the other worker."""
+
+
+class Handing(Protocol):
+    """The part of a board that this is about; `mesh.board.Board` says what the fields are."""
+
+    opened: ArenaOpened | None
+    workers: dict[str, Member]
+    runs: KeptRuns
+    unfinished: dict[str, None]
+    doubts: WorkerDoubts
+
+
+def are_strict(opened: ArenaOpened | None) -> bool:
+    """Tell whether starts and finishes count by their authors in a version of an arena."""
+    return opened is not None and opened.rules >= BY_STARTER
+
+
+def is_quarantined(contradictions: Contradictions, name: str) -> bool:
+    """Tell whether a worker is in quarantine: it takes no runs, and no finish of it counts from then on.
+
+    One contradiction says that one of two workers is wrong. Two by different owners say which.
+    """
+    return len(contradictions.get(name, ())) >= QUARANTINE_FROM
+
+
+def start_counts(
+    workers: Mapping[str, Member],
+    contradictions: Contradictions,
+    not_by: Collection[str],
+    attempts: int,
+    event: RunStarted,
+    author: str,
+) -> bool:
+    """Tell whether a start of a requested and unfinished run counts.
+
+    Args:
+        workers: The lives of workers that have joined, by boot id.
+        contradictions: The contradictions so far.
+        not_by: The workers that must not take the run.
+        attempts: The number of its last attempt that counts.
+        event: The start.
+        author: Who posted it.
+    """
+    life = workers.get(event.worker)
+    if life is None or life.name != author or event.attempt != attempts + 1 or author in not_by:
+        return False
+    return not (contradictions and is_quarantined(contradictions, author))
+
+
+def finish_counts(
+    workers: Mapping[str, Member],
+    contradictions: Contradictions,
+    begun: Collection[str],
+    event: RunFinished,
+    author: str,
+    *,
+    killed: bool,
+) -> bool:
+    """Tell whether a finish of a requested and unfinished run counts.
+
+    Args:
+        workers: The lives of workers that have joined, by boot id.
+        contradictions: The contradictions so far.
+        begun: The lives that began an attempt of the run.
+        event: The finish.
+        author: Who posted it.
+        killed: Whether the run was killed.
+    """
+    life = workers.get(event.worker)
+    if life is None or life.name != author:
+        return False
+    if event.worker not in begun and not (killed and is_early_stopped(event.outcome)):
+        return False
+    return not (contradictions and is_quarantined(contradictions, author))
+
+
+def note_audit(
+    workers: Mapping[str, Member],
+    contradictions: dict[str, dict[str, str]],
+    audit: Audit | None,
+    event: RunFinished,
+    author: str,
+) -> None:
+    """Note it if the end of an audit contradicts the score that it checks; each of the two workers is contradicted."""
+    value = event.outcome.value if audit and isinstance(event.outcome, Scored) else None
+    if audit is None or value is None or abs(value - audit.value) <= audit.tolerance or author == audit.worker:
+        return
+    owners = {life.name: owner_of(life) for life in workers.values() if life.name in (audit.worker, author)}
+    for name, other in ((audit.worker, author), (author, audit.worker)):
+        contradictions.setdefault(name, {}).setdefault(owners.get(other, other), event.run)
+
+
+def owner_of(life: Member) -> str:
+    """Return who answers for a worker or an agent: its own name if nobody was named."""
+    return life.joined.owner or life.name
+
+
+def fold_start(board: Handing, event: RunStarted, author: str) -> bool:
+    """Fold a start into a board, and tell whether it counts."""
+    run, opened = board.runs.take_out(event.run), board.opened
+    if opened is not None and opened.rules:
+        if run is None or run.finished:
+            return False
+        doubted, not_by = board.doubts.contradictions, run.requested.not_by
+        if not start_counts(board.workers, doubted, not_by, run.attempts, event, author):
+            return False
+    if run:
+        run.attempts, run.worker = max(run.attempts, event.attempt), sys.intern(event.worker)
+        run.begun = shared((*run.begun, run.worker))
+    return True
+
+
+def fold_finish(board: Handing, run: Run, event: RunFinished, author: str) -> bool:
+    """Fold into a board what the finish of an unfinished run says of workers, and tell whether it counts."""
+    doubts, opened = board.doubts, board.opened
+    if opened is not None and opened.rules:
+        if not finish_counts(board.workers, doubts.contradictions, run.begun, event, author, killed=run.killed):
+            return False
+        if run.requested.audit:
+            note_audit(board.workers, doubts.contradictions, run.requested.audit, event, author)
+    if doubts.replaced:
+        doubts.replaced.pop(event.run, None)
+    return True
+
+
+def give_up(board: Handing, event: RunRequested) -> None:
+    """Fold into a board that a request takes the place of a run that nobody will finish.
+
+    Nobody waits for that run any more. If it finishes all the same, its score counts as well, its failure does not.
+    """
+    run = board.runs.take_out(event.instead_of)
+    if run is None or run.finished or run.withdrawn or run.requested.proposal != event.proposal:
+        return
+    run.withdrawn = True
+    board.unfinished.pop(event.instead_of, None)
+    board.doubts.replaced[event.instead_of] = None
+    if life := board.workers.get(run.worker):
+        vanished = board.doubts.vanished
+        vanished[life.name] = vanished.get(life.name, 0) + 1

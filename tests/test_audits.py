@@ -1,0 +1,278 @@
+"""Proof by other owners, audits of scores, and quarantine: the curator's rules, the board and SQL."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from agents.curation.audits import (
+    AUDITED_SHARE,
+    AUDITS_AT_ONCE,
+    Accuser,
+    due_audits,
+    in_quarantine,
+    is_drawn,
+    with_other_owners,
+)
+from agents.curation.keeper import FREED_AFTER_S, QueueKeeper
+from analytics.projection import Projection
+from gpu_worker.seeds import told_seed
+from gpu_worker.triage import Execute, Leave, triage
+from mesh import events as e
+from mesh.board import Board
+from mesh.hand_outs import BY_STARTER
+from mesh.spec import ObjectiveSpec
+from tests.support.folding import folded, rows
+from tests.support.history import SPEC, T1, T2, Fact, entries, finish, opened, proposal, request
+from tests.test_keeper import board_of
+from tests.test_triage import ME
+
+EXACT = replace(SPEC, objective=ObjectiveSpec(metric="loss", direction="minimize", noise="none"))
+OPENED = replace(opened(), spec=EXACT, rules=BY_STARTER)
+DRAWN = [name for name in (f"r{number}" for number in range(1000)) if is_drawn(name)]
+
+
+def joined(name: str, owner: str = "", worker_class: str = "cpu") -> Fact:
+    life = e.WorkerJoined(boot=f"b-{name}", worker_class=worker_class, device="cpu", slots=1, owner=owner)
+    return name, life
+
+
+def ran(run: str, worker: str, value: float, asked: e.RunRequested | None = None, tree: str = T1) -> list[Fact]:
+    """Return the facts of a run by a worker; without `asked` it is one of search."""
+    done = replace(finish(run, tree, value), worker=f"b-{worker}")
+    return [
+        ("cur", asked or request(run, tree)),
+        (worker, e.RunStarted(run=run, attempt=1, worker=f"b-{worker}")),
+        (worker, done),
+    ]
+
+
+def audit(run: str, worker: str, value: float, by: str, found: float, tolerance: float = 0.0) -> list[Fact]:
+    """Return the facts of an audit of a score."""
+    checked = e.Audit(run=run, worker=worker, value=value, tolerance=tolerance)
+    asked = replace(request(f"{run}-audit", T1), lane="audit", not_by=(worker,), audit=checked)
+    return ran(asked.run, by, found, asked)
+
+
+FLEET: list[Fact] = [("op", OPENED), *map(joined, ("gpu7", "gpu8", "gpu9")), ("ann", proposal(T1))]
+
+
+def test_about_one_score_in_twenty_is_drawn() -> None:
+    assert AUDITED_SHARE == 0.05
+    assert 30 <= len(DRAWN) <= 70
+
+
+def test_a_score_that_is_drawn_is_asked_for_again_of_another_owner_with_the_same_seed() -> None:
+    name = DRAWN[0]
+    board = board_of([*FLEET, *ran(name, "gpu7", 2.0)])
+    [asked] = due_audits(board)
+    assert (asked.run, asked.lane, asked.not_by, asked.seed) == (f"{name}-audit", "audit", ("gpu7",), 1)
+    assert asked.audit is not None
+    assert replace(asked.audit, tolerance=0.0) == e.Audit(run=name, worker="gpu7", value=2.0, tolerance=0.0)
+    assert asked.audit.tolerance < 1e-9
+    assert told_seed(OPENED, asked) == told_seed(OPENED, board.runs[name].requested)
+    assert due_audits(board_of([*FLEET, *ran(name, "gpu7", 2.0), ("cur", asked)])) == []
+
+
+def test_nobody_is_audited_where_nobody_else_is_there_or_the_score_is_not_drawn() -> None:
+    name, spared = DRAWN[0], next(f"r{number}" for number in range(1000) if not is_drawn(f"r{number}"))
+    alone: list[Fact] = [("op", OPENED), joined("gpu7"), ("ann", proposal(T1)), *ran(name, "gpu7", 2.0)]
+    assert due_audits(board_of(alone)) == []
+    assert due_audits(board_of([*alone, joined("gpu8", worker_class="cuda")])) == []
+    assert len(due_audits(board_of([*alone, joined("gpu8")]))) == 1
+    one_owner: list[Fact] = [("op", OPENED), joined("gpu7", "lab"), joined("gpu8", "lab"), ("ann", proposal(T1))]
+    assert due_audits(board_of([*one_owner, *ran(name, "gpu7", 2.0)])) == []
+    assert due_audits(board_of([*FLEET, *ran(spared, "gpu7", 2.0)])) == []
+    assert due_audits(board_of([("op", opened()), *FLEET[1:], *ran(name, "gpu7", 2.0)])) == []
+
+
+def test_few_audits_are_out_at_a_time() -> None:
+    history = [*FLEET, *(fact for name in DRAWN[:6] for fact in ran(name, "gpu7", 2.0))]
+    asked = due_audits(board_of(history))
+    assert len(asked) == AUDITS_AT_ONCE
+    assert due_audits(board_of([*history, *(("cur", each) for each in asked)])) == []
+
+
+def test_an_audit_says_nothing_of_its_proposal() -> None:
+    board = board_of([*FLEET, *ran("r1", "gpu7", 2.0), *audit("r1", "gpu7", 2.0, "gpu8", 1.0)])
+    assert (board.scores(T1), board.proposals[T1].runs, board.proposals[T1].sealed) == ([2.0], ("r1",), ("r1-audit",))
+    assert board.sealed_score(T1) is None
+
+
+def test_two_owners_that_contradict_a_worker_put_it_in_quarantine_and_one_does_not() -> None:
+    once = [*FLEET, *ran("r1", "gpu7", 2.0), *audit("r1", "gpu7", 2.0, "gpu8", 5.0)]
+    assert in_quarantine(board_of(once)) == []
+    same = [*once, *ran("r2", "gpu7", 2.0), *audit("r2", "gpu7", 2.0, "gpu8", 5.0)]
+    assert in_quarantine(board_of(same)) == []
+    twice = [*once, *ran("r2", "gpu7", 2.0), *audit("r2", "gpu7", 2.0, "gpu9", 5.0)]
+    assert in_quarantine(board_of(twice)) == ["gpu7"]
+
+
+def test_scores_within_the_tolerance_contradict_nobody() -> None:
+    near = [*ran("r1", "gpu7", 2.0), *audit("r1", "gpu7", 2.0, "gpu8", 2.5, tolerance=0.5)]
+    assert board_of([*FLEET, *near]).doubts.contradictions == {}
+    far = [*ran("r1", "gpu7", 2.0), *audit("r1", "gpu7", 2.0, "gpu8", 2.6, tolerance=0.5)]
+    assert board_of([*FLEET, *far]).doubts.contradictions == {
+        "gpu7": {"gpu8": "r1-audit"},
+        "gpu8": {"gpu7": "r1-audit"},
+    }
+
+
+def test_two_workers_of_one_owner_are_one_voice() -> None:
+    fleet: list[Fact] = [("op", OPENED), joined("gpu7"), joined("gpu8", "lab"), joined("gpu9", "lab"), FLEET[-1]]
+    history = [*fleet, *ran("r1", "gpu7", 2.0), *audit("r1", "gpu7", 2.0, "gpu8", 5.0)]
+    history += [*ran("r2", "gpu7", 2.0), *audit("r2", "gpu7", 2.0, "gpu9", 5.0)]
+    assert in_quarantine(board_of(history)) == []
+
+
+QUARANTINED = [
+    *FLEET,
+    *ran("r1", "gpu7", 2.0),
+    *ran("r2", "gpu7", 3.0),
+    *audit("r1", "gpu7", 2.0, "gpu8", 5.0),
+    *audit("r2", "gpu7", 3.0, "gpu9", 5.0),
+]
+
+
+def test_a_worker_in_quarantine_takes_no_runs_and_what_it_finishes_does_not_count() -> None:
+    before = QUARANTINED[:-1]
+    begun: list[Fact] = [("cur", request("r3", T1)), ("gpu7", e.RunStarted(run="r3", attempt=1, worker="b-gpu7"))]
+    late: Fact = ("gpu7", replace(finish("r3", T1, 0.5), worker="b-gpu7"))
+    board = board_of([*before, *begun, QUARANTINED[-1], late])
+    assert "r3" in board.unfinished
+    assert board.scores(T1) == [2.0, 3.0]
+    again: list[Fact] = [joined("gpu7"), ("gpu7", e.WorkerJoined(boot="b2", worker_class="cpu", device="", slots=1))]
+    board = board_of(
+        [*QUARANTINED, *again, ("cur", request("r4", T1)), ("gpu7", e.RunStarted(run="r4", attempt=1, worker="b2"))]
+    )
+    assert board.runs["r4"].attempts == 0
+    run = board.runs["r4"]
+    assert isinstance(triage(board, run.requested, run.seq, replace(ME, boot="b2", name="gpu7")), Leave)
+    assert triage(board, run.requested, run.seq, replace(ME, boot="b-gpu8", name="gpu8")) == Execute()
+
+
+def test_people_are_told_once_who_is_in_quarantine_and_why() -> None:
+    accuser = Accuser()
+    assert accuser.due(board_of(QUARANTINED[:-1])) == []
+    [note] = accuser.due(board_of(QUARANTINED))
+    assert note.text == (
+        "worker gpu7 is in quarantine: two owners got other scores than it did (r1-audit: 2 by gpu7, 5 again (gpu8); "
+        "r2-audit: 3 by gpu7, 5 again (gpu9)); it takes no more runs, and what it finishes from now on does not count"
+    )
+    assert accuser.due(board_of(QUARANTINED)) == []
+    assert Accuser().due(board_of(QUARANTINED)) == []
+
+
+def confirm(tree: str = T1, lane: e.Lane = "confirm") -> e.RunRequested:
+    return replace(request("c1", tree), lane=lane)
+
+
+def asked_of(history: Sequence[Fact], asked: e.RunRequested, owners: dict[str, str] | None = None) -> tuple[str, ...]:
+    [found] = with_other_owners(board_of(history), [asked], owners or {})
+    assert isinstance(found, e.RunRequested)
+    return found.not_by
+
+
+def test_what_proves_is_asked_of_another_owner_than_the_author_s_and_the_first_scorer_s() -> None:
+    fleet: list[Fact] = [("op", OPENED), joined("gpu7", "lab"), joined("gpu8", "lab"), joined("gpu9", "ann-inc")]
+    author: Fact = ("ann", e.AgentJoined(boot="a", role="explorer", owner="ann-inc"))
+    scored = [*fleet, author, ("ann", proposal(T1)), *ran("r1", "gpu7", 2.0)]
+    assert asked_of(scored, confirm()) == ()  # both owners have a hand in it
+    other = [*scored, joined("gpu1", "uni")]
+    assert asked_of(other, confirm()) == ("gpu7", "gpu8", "gpu9")
+    assert asked_of(other, confirm(lane="sealed")) == ("gpu7", "gpu8", "gpu9")
+    assert asked_of(other, confirm(lane="control")) == ()
+    assert asked_of(other, confirm(lane="explore")) == ()
+    assert asked_of(other, confirm(), {"gpu1": "lab"}) == ()  # what the hub says comes before what a worker says
+    assert asked_of([*other, ("x", e.WorkerLeft(boot="b-gpu1"))], confirm()) == ()
+    assert asked_of([("op", opened()), *other[1:]], confirm()) == ()
+
+
+def test_unknown_owners_are_their_own_names() -> None:
+    assert asked_of([*FLEET, *ran("r1", "gpu7", 2.0)], confirm()) == ("gpu7",)
+
+
+def test_a_worker_that_must_not_take_a_run_leaves_it_and_its_start_does_not_count() -> None:
+    asked = replace(confirm(), not_by=("gpu7",))
+    history: list[Fact] = [*FLEET, ("cur", asked), ("gpu7", e.RunStarted(run="c1", attempt=1, worker="b-gpu7"))]
+    history += [("gpu7", replace(finish("c1", T1, 0.1), worker="b-gpu7"))]
+    board = board_of(history)
+    assert (board.runs["c1"].attempts, board.scores(T1)) == (0, [])
+    seq = board.runs["c1"].seq
+    assert isinstance(triage(board, asked, seq, replace(ME, boot="b-gpu7", name="gpu7")), Leave)
+    assert triage(board, asked, seq, replace(ME, boot="b-gpu8", name="gpu8")) == Execute()
+
+
+def test_a_run_that_waits_for_others_is_given_to_anybody_once_they_are_gone() -> None:
+    asked = replace(confirm(), not_by=("gpu7",))
+    fleet: list[Fact] = [("op", OPENED), joined("gpu7"), joined("gpu8"), ("ann", proposal(T1)), ("cur", asked)]
+    gone = board_of([*fleet, ("gpu8", e.WorkerLeft(boot="b-gpu8"))])
+
+    def asked_after(board: Board, after_s: float) -> list[e.AnyEvent]:
+        keeper, then = QueueKeeper(), board.time
+        assert keeper.decide(board, then, {}) == []
+        return keeper.decide(board, then.fromtimestamp(then.timestamp() + after_s, then.tzinfo), {})
+
+    assert asked_after(gone, FREED_AFTER_S - 1) == []
+    assert asked_after(gone, FREED_AFTER_S) == [replace(asked, run="c1-k1", instead_of="c1", not_by=())]
+    there = board_of(fleet)
+    assert asked_after(there, FREED_AFTER_S) == []
+    most_s = asked.deadline_s + there.spec.score.deadline_s + FREED_AFTER_S
+    assert asked_after(there, most_s) == [replace(asked, run="c1-k1", instead_of="c1", not_by=())]
+
+
+async def test_sql_ranks_without_audits_and_counts_nothing_of_who_is_in_quarantine(tmp_path: Path) -> None:
+    late: list[Fact] = [*ran("r3", "gpu7", 0.5), *ran("r4", "gpu8", 2.5)]
+    history = [*QUARANTINED, *late]
+    async with folded(tmp_path / "a.duckdb", history) as queries:
+        assert await rows(queries, "SELECT run, value FROM scores ORDER BY finished_seq") == [
+            ["r1", 2.0],
+            ["r2", 3.0],
+            ["r4", 2.5],
+        ]
+        assert await rows(queries, "SELECT run, attempts FROM runs WHERE run IN ('r3', 'r4') ORDER BY run") == [
+            ["r3", 0],
+            ["r4", 1],
+        ]
+    assert board_of(history).scores(T1) == [2.0, 3.0, 2.5]
+
+
+def test_the_board_and_sql_agree_on_audits_wherever_a_batch_ends(tmp_path: Path) -> None:
+    names, path, quarantines = ("gpu7", "gpu8", "gpu9", "gpu1"), tmp_path / "a.duckdb", 0
+    for seed in range(12):
+        rng = random.Random(seed)
+        history: list[Fact] = [("op", OPENED), *(joined(name, rng.choice(("", "lab"))) for name in names)]
+        history += [("ann", proposal(T1)), ("ann", proposal(T2))]
+        for number in range(40):
+            worker, by, value = rng.choice(names), rng.choice(names), float(rng.randrange(3))
+            history += ran(f"r{number}", worker, value, tree=(tree := rng.choice((T1, T2))))
+            if rng.random() < 0.4:
+                found = value if worker != "gpu7" and rng.random() < 0.9 else 9.0
+                told = audit(f"r{number}", worker, value, by, found)
+                history += [(who, _about(fact, tree)) for who, fact in told]
+        board, log = board_of(history), entries(history)
+        projection = Projection.open(path)
+        projection.checkpoint("a", f"log {seed}", len(log))
+        while log:
+            batch, log = log[: (size := rng.choice((7, 30, 200)))], log[size:]
+            projection.append("a", f"log {seed}", batch)
+            if rng.random() < 0.1:
+                projection.close()
+                projection = Projection.open(path)
+        with projection.cursor() as db:
+            runs = db.execute("SELECT run, attempts, value FROM runs ORDER BY seq").fetchall()
+            scores = db.execute("SELECT run FROM scores ORDER BY run").fetchall()
+        projection.close()
+        assert runs == [(name, run.attempts, run.value) for name, run in board.runs.items()], seed
+        counted = sorted(
+            name for name, run in board.runs.items() if run.value is not None and run.requested.audit is None
+        )
+        assert [run for (run,) in scores] == counted, seed
+        quarantines += len(in_quarantine(board))
+    assert quarantines > 3
+
+
+def _about(fact: e.AnyEvent, tree: str) -> e.AnyEvent:
+    return msgspec.structs.replace(fact, proposal=tree) if isinstance(fact, e.RunRequested | e.RunFinished) else fact
