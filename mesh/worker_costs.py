@@ -146,13 +146,13 @@ class WorkerCosts(msgspec.Struct):
 
     def spent_usd(self, board: Spending, now: dt.datetime) -> float:
         """Return what the arena has spent up to `now`, as far as prices are known."""
-        models = sum(board.spent.values()) + board.judge.usd
+        models = sum(board.spent.values(), 0.0) + board.judge.usd
         return models + self.ended_usd + sum(life.usd(now) for life in self.lives.values())
 
     @property
     def usd_per_s(self) -> float:
         """What the arena pays for a second of all workers."""
-        return sum(life.usd_per_s for life in self.lives.values())
+        return sum((life.usd_per_s for life in self.lives.values()), 0.0)
 
     @property
     def least_per_s(self) -> float:
