@@ -159,7 +159,8 @@ def is_used_up(board: Board, now: dt.datetime) -> bool:
     costs = board.worker_costs
     if costs.limit_usd is None or (costs.woken and (now - costs.woken).total_seconds() < GHOSTS_S):
         return False
-    if any(now <= until + dt.timedelta(seconds=GHOSTS_S) for _, _, until in costs.under_way.values()):
+    lasts_s = costs.longest_s(board.spec) + GHOSTS_S if board.opened else 0.0
+    if any((now - begun).total_seconds() <= lasts_s for _, begun in costs.under_way.values()):
         return False
     is_paid = any(life.is_paid for life in costs.lives.values())
     per_s = costs.usd_per_s if is_paid else (costs.cheapest_per_hour_usd or 0.0) / 3600

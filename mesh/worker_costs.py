@@ -20,8 +20,11 @@ SPARE_S = 120.0
 """Seconds of the fleet that a budget keeps for the end of the arena, and for the wait before it."""
 
 
-DOWN_AFTER_S = 300.0
-"""Seconds without a fact after which a swarm may have been down, and workers that still count may be dead."""
+_DOWN = dt.timedelta(seconds=300)
+"""Without a fact for so long, a swarm may have been down, and workers that still count may be dead."""
+
+_RARE = frozenset({e.ArenaOpened, e.AgentJoined, e.WorkerJoined, e.WorkerLeft, e.BudgetGranted})
+"""Facts that matter here, beside those of runs, which are many."""
 
 WAITS = 5
 """How many times its CPU seconds a score program may take in wall seconds, with `WAITS_S`: for what only waits."""
@@ -67,9 +70,9 @@ class WorkerCosts(msgspec.Struct):
     `limit_usd` is what was granted in all, None without a budget; it began with what was spent before the first grant.
     `unpriced` counts the lives that had no price, ended ones too. `ended_usd` is the cost of the lives that have ended,
     `lives` are the others by boot id, and `boots` their boot ids by name. `under_way` has the runs that workers have
-    begun, each with that life, when it began, and when it must have ended. `cheapest_per_hour_usd` is the lowest price
-    that a paid life had, `overhead_s` the sum over `overheads` runs of what they took beside trial and scoring.
-    `last` is the time of the last fact, and `woken` that of the last one after a silence of more than `DOWN_AFTER_S`.
+    begun, each with that life and when it began. `cheapest_per_hour_usd` is the lowest price that a paid life had,
+    `overhead_s` the sum over `overheads` runs of what they took beside trial and scoring.
+    `last` is the time of the last fact that matters here, and `woken` that of the last one after a long silence.
     """
 
     limit_usd: float | None = None
@@ -78,7 +81,7 @@ class WorkerCosts(msgspec.Struct):
     ended_usd: float = 0.0
     lives: dict[str, PaidLife] = {}
     boots: dict[str, str] = {}
-    under_way: dict[str, tuple[str, dt.datetime, dt.datetime]] = {}
+    under_way: dict[str, tuple[str, dt.datetime]] = {}
     cheapest_per_hour_usd: float | None = None
     overhead_s: float = 0.0
     overheads: int = 0
@@ -94,25 +97,16 @@ class WorkerCosts(msgspec.Struct):
             author: Who posted the fact.
             event: The fact.
         """
-        if self.last is None or (at - self.last).total_seconds() > DOWN_AFTER_S:
+        if isinstance(event, e.RunFinished):
+            self._finish(at, event)
+        elif isinstance(event, e.RunStarted):
+            self._start(board, at, event)
+        elif type(event) not in _RARE:
+            return
+        if self.last is None or at - self.last > _DOWN:
             self.woken = at
         self.last = at
         match event:
-            case e.RunStarted():
-                if (begun := self.under_way.get(event.run)) and (before := self.lives.get(begun[0])):
-                    before.last = at  # until now its lease kept others from the run
-                if life := self.lives.get(event.worker):
-                    life.last = at
-                if life and board.opened and event.run in board.unfinished:
-                    until = at + dt.timedelta(seconds=self.longest_s(board.opened.spec))
-                    self.under_way[event.run] = (event.worker, at, until)
-            case e.RunFinished():
-                begun = self.under_way.pop(event.run, None)
-                if life := self.lives.get(event.worker):
-                    life.last = at
-                if begun and begun[0] == event.worker:
-                    took = (at - begun[1]).total_seconds() - event.trial_s - event.score_s
-                    self.overhead_s, self.overheads = self.overhead_s + max(0.0, took), self.overheads + 1
             case e.WorkerJoined():
                 self._join(board, at, author, event)
             case e.WorkerLeft():
@@ -121,6 +115,22 @@ class WorkerCosts(msgspec.Struct):
                     self._pay_more(board, at)
             case e.BudgetGranted():
                 self._grant(board, at, event)
+
+    def _start(self, board: Spending, at: dt.datetime, event: e.RunStarted) -> None:
+        if (begun := self.under_way.get(event.run)) and (before := self.lives.get(begun[0])):
+            before.last = at  # until now its lease kept others from the run
+        if life := self.lives.get(event.worker):
+            life.last = at
+            if event.run in board.unfinished:
+                self.under_way[event.run] = (event.worker, at)
+
+    def _finish(self, at: dt.datetime, event: e.RunFinished) -> None:
+        begun = self.under_way.pop(event.run, None)
+        if life := self.lives.get(event.worker):
+            life.last = at
+            if begun and begun[0] == event.worker:
+                took = (at - begun[1]).total_seconds() - event.trial_s - event.score_s
+                self.overhead_s, self.overheads = self.overhead_s + max(0.0, took), self.overheads + 1
 
     def without_silent(self, answering: Collection[str]) -> Self:
         """Return these costs as if the lives that do not answer a roll call had ended at their last signs of life.
@@ -136,13 +146,13 @@ class WorkerCosts(msgspec.Struct):
 
     def spent_usd(self, board: Spending, now: dt.datetime) -> float:
         """Return what the arena has spent up to `now`, as far as prices are known."""
-        models = sum(board.spent.values()) + board.judge.usd
+        models = sum(board.spent.values(), 0.0) + board.judge.usd
         return models + self.ended_usd + sum(life.usd(now) for life in self.lives.values())
 
     @property
     def usd_per_s(self) -> float:
         """What the arena pays for a second of all workers."""
-        return sum(life.usd_per_s for life in self.lives.values())
+        return sum((life.usd_per_s for life in self.lives.values()), 0.0)
 
     @property
     def least_per_s(self) -> float:

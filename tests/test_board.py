@@ -34,6 +34,7 @@ from mesh.memory import MemoryBus, MemoryHub
 from mesh.spec import ArenaSpec, ArtifactSpec, Direction, ObjectiveSpec, ScoreSpec, TrialSpec
 from mesh.testing import content_hash, git_hash
 from mesh.wire import Entry, Post
+from mesh.worker_costs import WorkerCosts
 
 P, Q, S = map(git_hash, ("p", "q", "s"))
 
@@ -176,6 +177,7 @@ def test_facts_about_what_nobody_asked_for_do_not_count() -> None:
         time=then,
         opened=opened(),
         opened_at=NOW + dt.timedelta(seconds=1),
+        worker_costs=WorkerCosts(last=NOW + dt.timedelta(seconds=1), woken=NOW + dt.timedelta(seconds=1)),
         void=void,
         bases=[(1, opened().base_commit)],
         worker_costs=board.worker_costs,

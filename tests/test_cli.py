@@ -163,7 +163,10 @@ def options(command: App) -> set[str]:
 
 
 COMMANDS = dict(commands())
-NO_LISTINGS = {("check",), ("checkout",), ("propose",), ("wait",), ("apply",), ("critique",), ("post",), ("reply",)}
+NO_LISTINGS = {
+    *(("check",), ("checkout",), ("propose",), ("wait",), ("apply",), ("critique",), ("post",), ("reply",)),
+    *(("hub", "backup"), ("hub", "restore"), ("hub", "members")),
+}
 LISTINGS = [path for path, command in COMMANDS.items() if "--json" in options(command) and path not in NO_LISTINGS]
 
 

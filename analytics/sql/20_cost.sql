@@ -15,13 +15,12 @@ WITH spent AS (
     FROM internal.facts
     WHERE kind = 'model.asked'
     UNION ALL
-    SELECT t.arena, t.seq, t.what, coalesce(l.worker, t.boot), t.usd, NULL, NULL, t.seconds
-    FROM internal.slot_time t
-    LEFT JOIN internal.lives l ON l.arena = t.arena AND l.boot = t.boot
+    SELECT arena, seq, what, worker, usd, NULL, NULL, seconds FROM internal.slot_time
     UNION ALL
-    SELECT r.arena, f.seq, 'judge', r.worker, f.judge_usd, f.judge_tokens_in, f.judge_tokens_out, f.score_s
-    FROM runs r
-    JOIN internal.finished f ON f.arena = r.arena AND f.seq = r.finished_seq
+    SELECT f.arena, f.seq, 'judge', coalesce(j.author, f.worker), f.judge_usd, f.judge_tokens_in, f.judge_tokens_out, f.score_s
+    FROM internal.finished f
+    JOIN internal.requested r ON r.arena = f.arena AND r.run = f.run AND r.seq < f.seq
+    LEFT JOIN internal.facts j ON j.kind = 'worker.joined' AND j.arena = f.arena AND j.key = f.worker
     WHERE f.judge_calls IS NOT NULL
 )
 SELECT

@@ -3,14 +3,14 @@
 CREATE OR REPLACE VIEW economics AS
 WITH spent AS (
     SELECT
-        l.arena, l.worker_class, l.provider, l.spot, sum(t.seconds ORDER BY t.seq) FILTER (t.what = 'run') AS run_s,
+        t.arena, t.worker_class, t.provider, t.spot, sum(t.seconds ORDER BY t.seq) FILTER (t.what = 'run') AS run_s,
         sum(t.seconds ORDER BY t.seq) FILTER (t.what = 'lost') AS lost_s,
         sum(t.seconds ORDER BY t.seq) FILTER (t.what = 'idle') AS idle_s,
         count(*) FILTER (t.what = 'run') AS trials, count(*) FILTER (t.how = 'scored') AS scored,
         median(t.seconds) FILTER (t.how = 'scored') AS median_run_s,
         sum(t.usd ORDER BY t.seq, t.what) AS known_usd, count(*) - count(t.usd) AS usd_unknown
     FROM internal.slot_time t
-    JOIN internal.lives l ON l.arena = t.arena AND l.boot = t.boot
+    WHERE t.has_life
     GROUP BY ALL
 ),
 machines AS (

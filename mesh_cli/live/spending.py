@@ -134,7 +134,7 @@ class BudgetFigures(msgspec.Struct, frozen=True):
 def budget_figures(board: Board, now: dt.datetime) -> BudgetFigures:
     """Return what was granted and spent, on what, and what the workers cost in an hour."""
     limit, spent = limit_usd(board), spent_usd(board, now)
-    models, judge = sum(board.spent.values()), board.judge.usd
+    models, judge = sum(board.spent.values(), 0.0), board.judge.usd
     return BudgetFigures(
         arena=board.arena,
         state="closed" if board.closed else "open",

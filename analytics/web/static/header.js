@@ -38,7 +38,7 @@ function spentFact({ money, counts, baseline, arena }, champion) {
   const per = (amount, unit) => (better > 0 && amount > 0 ? `gain ${(better / amount).toPrecision(2)} per ${unit}` : "");
   const remarks = [
     money.limit === null ? "" : `of ${dollars(money.limit)}`,
-    money.unknown ? `${count(money.unknown)} prices not known` : per(money.usd, "$"),
+    money.unknown ? `${count(money.unknown)} ${money.unknown === 1 ? "price" : "prices"} not known` : per(money.usd, "$"),
     per(counts.gpu_hours, "GPU-hour"),
   ];
   return fact("spent", dollars(money.usd), remarks.filter(Boolean).join(" · ") || null);
