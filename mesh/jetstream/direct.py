@@ -76,12 +76,15 @@ async def read_directly(
 async def get_one(link: Link, stream: str, request: dict[str, Any]) -> Entry | None:
     """Return the entry that a request of direct get asks for; None if there is none.
 
+    In a cluster a replica may be behind. So an entry that is asked for by its sequence is asked for again for a while.
+
     Raises:
         BusRefused: the server refuses it by a permission.
         BusUnavailable: no server answers within the link's patience.
     """
     subject = f"$JS.API.DIRECT.GET.{stream}"
     give_up = anyio.current_time() + link.patience_s
+    again = _LATE_TRIES if link.is_clustered and "seq" in request else 0
     while True:
         try:
             msg = await link.request(subject, msgspec.json.encode(request))
@@ -91,9 +94,11 @@ async def get_one(link: Link, stream: str, request: dict[str, Any]) -> Entry | N
             why = str(error)
         else:
             status = (msg.headers or {}).get("Status")
-            if status == "404":
+            if status == "404" and not again:
                 return None
-            if status is None:
+            if status == "404":
+                again -= 1
+            elif status is None:
                 return entries_of([(msg.subject, raw_headers(msg.headers), msg.data)])[0]
             why = f"status {status}"
         if anyio.current_time() > give_up:
