@@ -149,8 +149,11 @@ async def test_at_a_terminal_one_is_asked_what_a_machine_may_cost_before_the_inv
     invitation = await own.invite("worker")
     words = ("join", invitation, "--name", "gpu7", "--device", "cpu", "--price", "2.69")
 
+    box = tmp_path / "box"
+
     def say_no() -> int:
-        with Terminal(*words, columns=200, **env_of(tmp_path / "box")) as terminal:
+        home, own_home, settings = str(box), str(box / ".mesh"), str(box / ".config")
+        with Terminal(*words, columns=200, HOME=home, MESH_HOME=own_home, XDG_CONFIG_HOME=settings) as terminal:
             terminal.until(r"machine +cpu-")
             terminal.until(r"about \$2\.69/h; spent \$0\.00.*\nGo on\? \[Y/n\]")
             terminal.press("n\r")
