@@ -17,8 +17,8 @@ from gateway.members import Members
 from mesh.accounts.hub_folder import HubFolder
 
 _LOOK_EVERY_S = 0.1
-_LOOK_SHARE = 10
-"""Looking may take a tenth of the time: with many connections it is done less often."""
+_LOOK_SHARE, _MOST_PAUSE_S = 10, 1.0
+"""Looking may take a tenth of the time: with many connections it is done less often, but at least so often."""
 
 
 class Allowance(msgspec.Struct, frozen=True):
@@ -114,8 +114,8 @@ def _sentence(bucket: _Bucket, sent: str) -> str:
 class Connections(Claims, Protocol):
     """What tells the connections of a running server: its system account."""
 
-    async def connections(self) -> list[dict[str, Any]]:
-        """Return every connection as `CONNZ` has it, with who it is.
+    async def connections(self, *, servers: int = 1) -> list[dict[str, Any]]:
+        """Return every connection to so many servers as `CONNZ` has it, with who it is.
 
         Raises:
             BusError: the server does not answer.
@@ -142,10 +142,11 @@ async def watch_over(
     Raises:
         BusError: the server does not answer.
     """
-    allowances, account = Allowances(allowance), hub.key("MEMBERS").public
+    allowances, account = Allowances(allowance), hub.settings.accounts["MEMBERS"]
+    servers = max(1, len(hub.settings.nodes))
     while True:
         began = time.monotonic()
-        seen = traffic_of(await system.connections(), account)
+        seen = traffic_of(await system.connections(servers=servers), account)
         for flood in allowances.flooding(time.monotonic(), seen):
             known = members.index.of_nkey(flood.nkey)
             if known is None or known.revoked:
@@ -154,7 +155,7 @@ async def watch_over(
             await members.revoke(known.admitted.name, flood.reason)
             if on_flood:
                 on_flood(known.admitted.name, flood.reason)
-        await anyio.sleep(max(_LOOK_EVERY_S, _LOOK_SHARE * (time.monotonic() - began)))
+        await anyio.sleep(min(_MOST_PAUSE_S, max(_LOOK_EVERY_S, _LOOK_SHARE * (time.monotonic() - began))))
 
 
 def traffic_of(connections: Iterable[Mapping[str, Any]], account: str) -> list[Traffic]:

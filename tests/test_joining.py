@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import nats
 import pytest
 
@@ -22,6 +23,7 @@ from mesh.membership import HubMembership, join_words, membership_of
 from tests.support.arenas import write_arena
 from tests.support.hub import curl
 from tests.support.own_hub import COMMAND, RunningHub, Said, ended, env_of, free_ports, new_hub, run_mesh, running
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture
@@ -139,6 +141,27 @@ async def test_what_is_wrong_with_a_join_is_said_in_one_sentence(own: RunningHub
     rows = json.loads(await own.hub("members", "--json"))
     assert {row["state"] for row in rows} == {"invitation, used 0 of 1"}
     assert not (tmp_path / "box" / ".config" / "mesh" / "contexts.toml").exists()
+
+
+async def test_at_a_terminal_one_is_asked_what_a_machine_may_cost_before_the_invitation_is_used(
+    own: RunningHub, tmp_path: Path
+) -> None:
+    invitation = await own.invite("worker")
+    words = ("join", invitation, "--name", "gpu7", "--device", "cpu", "--price", "2.69")
+
+    box = tmp_path / "box"
+
+    def say_no() -> int:
+        home, own_home, settings = str(box), str(box / ".mesh"), str(box / ".config")
+        with Terminal(*words, columns=200, HOME=home, MESH_HOME=own_home, XDG_CONFIG_HOME=settings) as terminal:
+            terminal.until(r"machine +cpu-")
+            terminal.until(r"about \$2\.69/h; spent \$0\.00.*\nGo on\? \[Y/n\]")
+            terminal.press("n\r")
+            return terminal.end()[0]
+
+    assert await anyio.to_thread.run_sync(say_no) == 2
+    rows = json.loads(await own.hub("members", "--json"))
+    assert [row["state"] for row in rows] == ["invitation, used 0 of 1"]
 
 
 async def test_a_key_that_is_not_proved_and_a_clock_that_is_wrong_are_refused(own: RunningHub) -> None:

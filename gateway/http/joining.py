@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute
 from gateway.http.body import json_of
 from gateway.http.entry import client_address, gateway_of, json_answer, public
 from gateway.http.register import check_free
-from gateway.members import JOINING_ROLES, Members, NotInvited, UsedUp, author_token
+from gateway.members import JOINING_ROLES, NotInvited, UsedUp, author_token
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.issuing import issue
 from mesh.accounts.nkey import check_user_key, is_signed
@@ -59,10 +59,9 @@ async def _ca(request: Request) -> Response:
 
 async def _look(request: Request) -> Response:
     gateway, _ = gateway_of(request), _hub(request)
-    gateway.limits.take("join", client_address(request))
     asked = await json_of(request, _Secret)
     known = gateway.members.joined_before(asked.name, asked.nkey, asked.secret)
-    invited = known or await _invited(gateway.members, asked.secret)
+    invited = known or await _invited(request, asked.secret)
     costs, unpaid = {}, {}
     for arena in invited.arenas:
         with suppress(UnknownName):
@@ -89,7 +88,6 @@ def _unpaid(board: Board, name: str, price: float | None) -> str:
 
 async def _join(request: Request) -> Response:
     gateway, _ = gateway_of(request), _hub(request)
-    gateway.limits.take("join", client_address(request))
     wish = await json_of(request, _Wish)
     name = author_token(wish.name)
     _check_proof(wish, join_words(wish.name, wish.nkey, wish.at, wish.secret))
@@ -98,7 +96,7 @@ async def _join(request: Request) -> Response:
     if other := gateway.members.index.of_nkey(wish.nkey):
         why = f"was revoked: {other.revoked}" if other.revoked else "has this key: remove its files, or keep its name"
         raise HTTPException(403, f"member {other.admitted.name} {why}")
-    invited = await _invited(gateway.members, wish.secret)
+    invited = await _invited(request, wish.secret)
     await check_free(gateway, name, f"the name {wish.name} is taken; choose another one with --name")
     try:
         admitted = await gateway.members.join(name, wish.nkey, shown_as=wish.name, invited=invited)
@@ -152,22 +150,26 @@ def _check_proof(wish: _Wish, words: bytes) -> None:
         raise HTTPException(400, "the proof was not signed with the private key of this nkey")
 
 
-async def _invited(members: Members, secret: str) -> MemberInvited:
-    """Return the invitation, also where it was made just now.
+async def _invited(request: Request, secret: str) -> MemberInvited:
+    """Return the invitation, also where it was made just now; who names too many that do not hold has to wait.
 
     Raises:
-        HTTPException: 403, it does not exist, or is not for this; 409, it was used.
+        HTTPException: 403, it does not exist, or is not for this; 409, it was used; 429.
     """
+    gateway, address = gateway_of(request), client_address(request)
+    members = gateway.members
+    gateway.limits.check("join", address)
     try:
-        invited = members.invited(secret, None)
-    except UsedUp as error:
-        raise HTTPException(409, str(error)) from None
-    except NotInvited:
-        await members.reader.reached_head()
         try:
             invited = members.invited(secret, None)
-        except NotInvited as error:
-            raise HTTPException(403, str(error)) from None
+        except UsedUp:
+            raise
+        except NotInvited:
+            await members.reader.reached_head()
+            invited = members.invited(secret, None)
+    except NotInvited as error:
+        gateway.limits.count("join", address)
+        raise HTTPException(409 if isinstance(error, UsedUp) else 403, str(error)) from None
     if invited.role not in JOINING_ROLES or not invited.arenas:
         raise HTTPException(403, "this invitation is for a gateway; mesh hub invite makes one for mesh join")
     return invited

@@ -79,9 +79,8 @@ def join(
             **({weaker: ""} if weaker else {}),
         },
     )
-    if worker := joining.join_hub(invitation, wish):
-        joining.become_worker(worker)
-    return ExitCode.OK
+    worker = joining.join_hub(invitation, wish)
+    return joining.be_worker(worker) if worker else ExitCode.OK
 
 
 @app.command

@@ -18,7 +18,6 @@ from mesh.errors import BadInput
 from mesh.invitation import read_invitation
 from mesh.machine_price import UNKNOWN_PRICE, MachinePrice, from_table
 from mesh.membership import HubMembership, Offer, offer_of, redeem
-from mesh.safe_path import PYTHON
 from mesh.text import printable
 from mesh.wire import check_token
 from mesh_cli.setup.doctor import examine_box
@@ -45,9 +44,9 @@ def members_dir() -> Path:
 
 
 class JoinedWorker(msgspec.Struct, frozen=True):
-    """A worker that this machine now is: its command, and its credentials."""
+    """A worker that this machine now is: its options, and its credentials."""
 
-    command: tuple[str, ...]
+    words: tuple[str, ...]
     credentials: Path
 
 
@@ -86,14 +85,16 @@ def join_hub(text: str, wish: JoinWish) -> JoinedWorker | None:
     except BadInput as error:  # a worker does without
         _say(str(error))
     _say(f"{membership.name} joined {membership.place} as a worker of arena {arena}")
-    return JoinedWorker(tuple(_worker_command(membership, arena, wish)), file)
+    return JoinedWorker(tuple(_worker_words(membership, arena, wish)), file)
 
 
-def become_worker(worker: "JoinedWorker") -> None:
-    """Become the worker: this process is replaced."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execve(worker.command[0], list(worker.command), {**os.environ, "MESH_CREDENTIALS": str(worker.credentials)})
+def be_worker(worker: JoinedWorker) -> int:
+    """Be the worker until it ends, in this process, which has most of what it needs loaded; return its exit code."""
+    from gpu_worker.__main__ import main
+
+    os.environ["MESH_CREDENTIALS"] = str(worker.credentials)
+    sys.argv = ["gpu_worker", *worker.words]
+    return main()
 
 
 def _checked_name(name: str) -> str:
@@ -171,9 +172,8 @@ def _with_article(role: str) -> str:
     return f"an {role}" if role[0] in "aeiou" else f"a {role}"
 
 
-def _worker_command(membership: HubMembership, arena: str, wish: JoinWish) -> list[str]:
-    words = [*PYTHON, "gpu_worker", "--arena", arena, "--nats", membership.nats, "--name", membership.name]
-    words += ["--device", wish.device]
+def _worker_words(membership: HubMembership, arena: str, wish: JoinWish) -> list[str]:
+    words = ["--arena", arena, "--nats", membership.nats, "--name", membership.name, "--device", wish.device]
     numbers = {
         "--slots": wish.slots,
         "--slots-per-gpu": wish.slots_per_gpu,
