@@ -108,14 +108,15 @@ def _check_end(stream: str, end: Msg) -> None:
 
 
 async def write_stream_copy(link: Link, copied: StreamState, parts: AsyncIterator[bytes]) -> None:
-    """Make a stream again from a copy of it. A copy that breaks off leaves no stream.
+    """Make a stream again from a copy of it, with as many copies as new streams here. What breaks off leaves no stream.
 
     Raises:
         BusRefused: there is such a stream, or the copy is not a whole one.
         BusUnavailable: the server has stopped in the middle.
     """
     stream = str(copied.config["name"])
-    answer = await link.call(f"$JS.API.STREAM.RESTORE.{stream}", {"config": copied.config, "state": copied.state})
+    config = copied.config | {"num_replicas": link.replicas}
+    answer = await link.call(f"$JS.API.STREAM.RESTORE.{stream}", {"config": config, "state": copied.state})
     if "error" in answer:
         raise BusRefused(f"the NATS server does not restore stream {stream}: {answer['error'].get('description')}")
     target = str(answer["deliver_subject"])
