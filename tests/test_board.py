@@ -180,7 +180,6 @@ def test_facts_about_what_nobody_asked_for_do_not_count() -> None:
         worker_costs=WorkerCosts(last=NOW + dt.timedelta(seconds=1), woken=NOW + dt.timedelta(seconds=1)),
         void=void,
         bases=[(1, opened().base_commit)],
-        worker_costs=board.worker_costs,
     )
 
 

@@ -395,7 +395,6 @@ def test_the_exported_repository_has_the_champion_checked_out_and_every_proposal
     done = mesh("git", "export", folder)
     assert (done.code, done.err) == (0, "")
     assert "HEIGHT = 0.5" in (folder / "train.py").read_text()
-    git = ["git", "-C", str(folder), "for-each-ref", "--format=%(refname)"]
-    refs = subprocess.run(git, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+    refs = subprocess.check_output(["git", "-C", folder, "for-each-ref", "--format=%(refname)"], text=True).split()
     assert {f"refs/proposals/{lab.better}", f"refs/proposals/{lab.worse}", "refs/heads/champion"} <= set(refs)
     refused(mesh("git", "export", folder), ExitCode.BAD_INPUT, "exists and is not empty")

@@ -288,11 +288,7 @@ class Link:
             future.set_exception(nats.errors.NoRespondersError())
 
     async def append(
-        self,
-        subject: str,
-        data: bytes,
-        headers: dict[str, str],
-        first: "asyncio.Future[Ack] | None" = None,
+        self, subject: str, data: bytes, headers: dict[str, str], first: "asyncio.Future[Ack] | None" = None
     ) -> tuple[Ack, int]:
         """Publish until the server answers; return its answer and the number of earlier tries.
 
@@ -351,8 +347,7 @@ class Link:
         if not why:
             is_there = "it is connected but does not answer: its disk may be full"
             why = f"{is_there if self.nc.is_connected else 'it is away, or its disk is full'}, see its log"
-        last = f" ({why})" if why else ""
-        return BusUnavailable(f"no NATS server at {self.url} accepted {subject} within {self.patience_s:g} s{last}")
+        return BusUnavailable(f"no NATS server at {self.url} accepted {subject} within {self.patience_s:g} s ({why})")
 
     async def call(self, subject: str, request: dict[str, Any]) -> dict[str, Any]:
         """Call the JetStream API, with retries while the connection is broken; return its answer with any `error`.
