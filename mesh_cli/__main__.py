@@ -28,7 +28,6 @@ import io
 
 from cyclopts import CycloptsError, Group
 
-import mesh_cli.commands.hub_backup  # noqa: F401  joins the app too
 from mesh.errors import MeshError
 from mesh_cli.app import app
 from mesh_cli.commands import (  # noqa: F401  they join the app
@@ -51,6 +50,7 @@ from mesh_cli.commands import (  # noqa: F401  they join the app
     gateway,
     git,
     hub,
+    hub_backup,
     hub_members,
     hub_start,
     import_,

@@ -26,7 +26,7 @@ from mesh_cli.rental.rent_table import rent_lines, unmeasured_lines
 from tests.support.arenas import write_arena
 from tests.support.folding import folded
 from tests.support.history import T0, finish, opened, proposal, request
-from tests.test_cli import Mesh, fill, mesh, refused, serving
+from tests.test_cli import COMMANDS, Mesh, fill, mesh, options, refused, serving
 
 __all__ = ["mesh"]
 
@@ -204,6 +204,12 @@ def test_a_printed_job_of_slurm_asks_for_its_gpus_its_time_and_its_number_of_mac
     }
     assert "#SBATCH --array=1-2" in printed_form("slurm", verda, "a", hours=8).splitlines()
     assert lines[-1] == f"exec {JOIN} --yes --price 55.04 --idle-stop 10m"
+
+
+def test_what_is_printed_has_only_options_that_mesh_join_has() -> None:
+    found = ranked(worked("cuda-h100", H100, 79.6, group(), group(spot=True, run_s=100.0)), spot=True).options[0]
+    printed = printed_form("join", found, "a", hours=8).splitlines()[1].partition(" mesh join ")[2]
+    assert {word for word in printed.split() if word.startswith("--")} <= options(COMMANDS["join",])
 
 
 def test_own_hardware_has_no_task_of_skypilot_and_has_a_line_to_join() -> None:

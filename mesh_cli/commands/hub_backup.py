@@ -31,13 +31,14 @@ def backup(
 
     async def work() -> None:
         from mesh import settings
-        from mesh_cli.connect import reach_hub
         from mesh_cli.history.hub_backup import back_up, totals
+        from mesh_cli.hub.own_server import reach_log
         from mesh_cli.render.step_progress import StepProgress
 
-        keys = None if no_keys else _folder_of(directory, settings.home())
-        async with reach_hub(nats) as opened:
+        folder = _folder_of(directory, settings.home())
+        async with reach_log(folder, nats) as opened:
             with StepProgress() as progress:
+                keys = None if no_keys else folder
                 listed = await back_up(opened, target, keys, lambda what: progress.at(f"backup: {what}"))
         found = totals(listed)
         if json:
@@ -53,9 +54,9 @@ def backup(
 
 @hub.command
 def restore(source: Path, *, directory: HubDir = None, nats: Nats = None, json: Json = False) -> int:
-    """Restore a backup into a server without arenas; the keys go into the folder of a hub that is not there yet.
+    """Restore a backup: the keys into the folder of a hub that is not there yet, all else into a server without arenas.
 
-    First the keys are restored. Then start the hub (mesh hub start), and say this again for its logs and objects.
+    The server of the hub runs while it is restored. Start the hub afterwards: mesh hub start.
 
     Example: mesh hub restore /backups/hub-2026-11-27
     """
@@ -64,27 +65,23 @@ def restore(source: Path, *, directory: HubDir = None, nats: Nats = None, json: 
         from anyio.to_thread import run_sync
 
         from mesh import settings
-        from mesh_cli.connect import reach_hub
         from mesh_cli.history.hub_backup import checked_backup, restore_keys, restore_streams
+        from mesh_cli.hub.own_server import reach_log
         from mesh_cli.render.step_progress import StepProgress
 
         listed = await run_sync(checked_backup, source)
-        folder = directory or settings.home() / "hub"
-        if await run_sync(restore_keys, listed, source, folder):
-            if json:
-                print_json({"keys": str(folder), "streams": []})
-            else:
-                print(folder)
-            sentence = "its keys are restored: start it with `mesh hub start`, then say this again for its logs"
-            print(f"mesh: {sentence}", file=sys.stderr)
-            return
-        async with reach_hub(nats, make=True) as opened:
+        home = settings.home()
+        settings.make_home(home)
+        folder = (directory or home / "hub") if listed.keys else _folder_of(directory, home)
+        has_new_keys = folder is not None and await run_sync(restore_keys, listed, source, folder)
+        async with reach_log(folder, nats, make=True) as opened:
             with StepProgress() as progress:
                 made = await restore_streams(opened, listed, source, lambda what: progress.at(f"restore: {what}"))
         if json:
-            print_json({"keys": None, "streams": made})
+            print_json({"keys": str(folder) if has_new_keys else None, "streams": made})
             return
-        print("\n".join(made), end="\n" if made else "")
+        if lines := [*([str(folder)] if has_new_keys else []), *made]:
+            print("\n".join(lines))
         there = len(listed.streams) - len(made)
         print(f"mesh: {len(made)} streams restored, {there} were there already", file=sys.stderr)
 

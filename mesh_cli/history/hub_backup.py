@@ -220,6 +220,7 @@ def _beside(target: Path) -> Iterator[Path]:
     """Yield a new folder beside `target`, which takes its place if the block ends without an error."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         part.mkdir(mode=0o700)
         yield part
         for each in (*(path for path in part.rglob("*") if path.is_dir()), part):

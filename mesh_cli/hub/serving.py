@@ -50,7 +50,7 @@ async def serve_hub(
     shown = f"[{host}]" if ":" in host else host
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(hub_server(config.parent, config, partial(write_configs, hub)))
-        await _until_it_stores(hub)
+        await until_it_stores(hub)
         await serve_here(
             listen or f"{'127.0.0.1' if own else '0.0.0.0'}:{port}",
             nats=hub.own_url,
@@ -66,7 +66,7 @@ async def serve_hub(
         )
 
 
-async def _until_it_stores(hub: HubFolder) -> None:
+async def until_it_stores(hub: HubFolder) -> None:
     """Wait until the server takes the hub's account: it listens before it has read the log.
 
     Raises:

@@ -1,0 +1,35 @@
+"""A hub with keys is backed up and restored by one command each, running or not, and its members stay members."""
+
+from pathlib import Path
+
+from tests.support.arenas import write_arena
+from tests.support.own_hub import new_hub, run_mesh, running
+
+
+async def test_a_hub_that_is_lost_is_made_again_with_its_keys_its_members_and_its_log(tmp_path: Path) -> None:
+    hub, outside = new_hub(tmp_path / "hub"), tmp_path / "outside"
+    folder = str(hub.folder)
+    async with running(hub) as first:
+        await first.say("open", str(write_arena(tmp_path / "arena")))
+        token = await first.invite("observer")
+        joined = await run_mesh(outside, "join", token, "--name", "eve")
+        assert joined.code == 0, joined
+        await first.hub("backup", str(tmp_path / "while-it-runs"))
+        members = await first.hub("members")
+        log = await first.say("tail", "--no-follow", "--json", "-n", "1000")
+    off = await run_mesh(outside, "hub", "backup", str(tmp_path / "backup"), "--dir", folder)
+    assert off.code == 0, off
+    assert "files with keys" in off.err
+    hub.folder.rename(tmp_path / "lost")
+    back = await run_mesh(outside, "hub", "restore", str(tmp_path / "backup"), "--dir", folder)
+    assert back.code == 0, back
+    assert back.out.splitlines()[:2] == [folder, "MESH__hub"]
+    again = await run_mesh(outside, "hub", "restore", str(tmp_path / "backup"), "--dir", folder)
+    assert (again.code, " 0 streams restored" in again.err) == (0, True), again
+    async with running(hub) as second:
+        assert await second.hub("members") == members
+        assert "eve" in members
+        assert await second.say("tail", "--no-follow", "--json", "-n", "1000") == log != ""
+        seen = await run_mesh(outside, "tail", "--no-follow", "-n", "1")  # with the credentials of before
+        assert seen.code == 0, seen
+        assert "opened version 1 of tiny" in seen.out
