@@ -24,7 +24,6 @@ from gpu_worker.own_metrics import WorkerFigures
 from gpu_worker.prefetch import Prefetch
 from gpu_worker.sandbox.tiers import Tier
 from gpu_worker.sandbox_choice import Wish, choose_tier, starts_cuda
-from gpu_worker.silent import report_silent
 from gpu_worker.slot_loop import SlotLoop
 from mesh import settings
 from mesh.bus import ArenaBus
@@ -34,6 +33,7 @@ from mesh.file_trees import delete
 from mesh.machine_price import UNKNOWN_PRICE, MachinePrice, from_table
 from mesh.money import GHOSTS_S, why_unpaid
 from mesh.roll_call import answer_roll_call
+from mesh.silent import report_silent
 from mesh.times import duration
 
 _LEAVE_WITHIN_S = 1.0
@@ -152,7 +152,7 @@ class Worker:
             async with anyio.create_task_group() as following:
                 following.start_soon(member.follower.follow)
                 following.start_soon(answer_roll_call, member.bus, self.boot)
-                following.start_soon(report_silent, member)
+                following.start_soon(report_silent, member.bus, lambda: member.board, member.post, self.boot)
                 following.start_soon(self._drain_when_asked)
                 following.start_soon(self._drain_when_counted_as_gone)
                 following.start_soon(self._drain_when_idle)

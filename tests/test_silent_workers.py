@@ -7,8 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gpu_worker import silent
 from gpu_worker.triage import MAX_ATTEMPTS, End, Execute, Taker, triage
+from mesh import silent
 from mesh.errors import BusUnavailable
 from mesh.events import Failed, RunFinished, RunStarted, WorkerJoined, WorkerLeft
 from mesh.fleet import slots

@@ -85,6 +85,7 @@ async def serve_here(
     """
     try:
         from gateway.http.serve import serve_gateway
+        from gateway.http.silent_members import report_silent_members
         from gateway.webhooks.hooks_file import read_hooks
         from mesh.accounts.issuing import LIFETIME_S
         from mesh.web.access import LOOPBACK, is_loopback
@@ -122,6 +123,8 @@ async def serve_here(
         beside: Callable[[ServedArena], Coroutine[Any, Any, None]] | None = (
             sends_to(found, settings.home() / "webhooks", _say, private=allow_private) if found else None
         )
+        if joining:
+            beside = both(beside, report_silent_members)
         if metrics:
             shown_of_all = GatewayMetrics(hub)
             beside = both(beside, shown_of_all.beside)
