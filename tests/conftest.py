@@ -20,7 +20,7 @@ LONGEST = (
     "hostile_client", "never_silent", "web_page", "search",
     "budget", "web_night", "explorer", "blind_model", "check", "chaos", "code_damage", "search_arena", "extremes",
     "results_tsv", "worker_ends", "fuzz", "model_refused", "critique_model_swarm", "prompt", "leases", "analytics",
-    "deploy", "report", "web_ends", "web_pictures", "nanolm", "healing", "llm_client", "race", "cli",
+    "deploy", "cluster", "report", "web_ends", "web_pictures", "nanolm", "healing", "llm_client", "race", "cli",
     "leaderboard_contract", "web", "up_end", "foreign_tasks", "views", "asked_continuously", "foreign_scores",
     "own_search", "model_calls", "walk", "new", "tail", "broken_baseline", "tutorial", "leak_audit", "own_packages",
     "invoices", "staged_runs", "safe_path", "server_trouble", "doctor", "worker", "roles", "wheel", "hidden", "top",
