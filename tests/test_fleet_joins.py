@@ -88,6 +88,7 @@ class Box:
         return ["sh", "-ec", program, "sh", "own-machine"]
 
 
+@pytest.mark.greedy
 @pytest.mark.timeout(300)
 async def test_one_invitation_starts_a_worker_by_every_file_and_each_leaves_when_it_was_idle(tmp_path: Path) -> None:
     kinds = ["compose", "kubernetes", "skypilot", "slurm", "colab"]
