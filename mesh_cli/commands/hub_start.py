@@ -27,6 +27,16 @@ def start(
         str | None,
         Parameter(help="How long the credentials of a member hold, such as 24h; it renews them at half of that."),
     ] = None,
+    monitoring: Annotated[
+        str | None,
+        Parameter(help="Let KEDA ask the server at this HOST:PORT how much waits. It asks nobody for a key."),
+    ] = None,
+    metrics: Annotated[
+        str, Parameter(help="Serve Prometheus metrics and health on this port, or HOST:PORT.", show_default=False)
+    ] = "",
+    log_json: Annotated[
+        bool, Parameter(help="Write JSON objects to standard error, one a line, also for each request.", negative="")
+    ] = False,
 ) -> int:
     """Run a hub until Ctrl-C: the server of the log, the door at which machines join, and the warden.
 
@@ -49,8 +59,18 @@ def start(
             print(door, flush=True)
 
         lifetime_s = seconds(life) if life else None
-        await serve_hub(opened, listen=listen, node=node, lifetime_s=lifetime_s, on_ready=ready)
+        await serve_hub(
+            opened,
+            listen=listen,
+            node=node,
+            lifetime_s=lifetime_s,
+            monitoring=monitoring or "",
+            metrics=metrics,
+            on_ready=ready,
+        )
 
     from mesh.daemon import while_parent_lives
+    from mesh.log_lines import log_lines
 
-    return run(partial(while_parent_lives, work), endless=True)
+    with log_lines("mesh", json=log_json):
+        return run(partial(while_parent_lives, work), endless=True)

@@ -1,5 +1,6 @@
 """`mesh hub start`: the server of a hub, its door, and the warden, in one command."""
 
+import re
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -28,6 +29,8 @@ async def serve_hub(
     listen: str | None,
     node: int = 0,
     lifetime_s: float | None = None,
+    monitoring: str = "",
+    metrics: str = "",
     on_ready: Callable[[str, str], None],
 ) -> None:
     """Run the server of a hub, its door and the warden until cancelled.
@@ -37,6 +40,8 @@ async def serve_hub(
         listen: host and port of the door; None: the port of the hub's settings, on loopback if only that is named.
         node: which node of the hub this is; 0 where it has only one.
         lifetime_s: seconds for which the credentials of a member hold; None: a day.
+        monitoring: host and port at which the server tells whoever asks what it does; "" for nowhere.
+        metrics: where to serve metrics of all arenas; "" for nowhere.
         on_ready: called with the addresses of the log and of the door when both answer.
 
     Raises:
@@ -45,11 +50,12 @@ async def serve_hub(
     """
     _check_installed()
     config = hub.config_file(node)
+    write = partial(_write_config, hub, config, _checked_monitoring(monitoring))
     host, port = hub.settings.hosts[0], hub.settings.door_port
     own = all(name in ("localhost", "127.0.0.1", "::1") for name in hub.settings.hosts)
     shown = f"[{host}]" if ":" in host else host
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(hub_server(config.parent, config, partial(write_configs, hub)))
+        await stack.enter_async_context(hub_server(config.parent, config, write))
         await until_it_stores(hub)
         await serve_here(
             listen or f"{'127.0.0.1' if own else '0.0.0.0'}:{port}",
@@ -62,8 +68,29 @@ async def serve_hub(
             joining=hub,
             lifetime_s=lifetime_s,
             with_members=partial(_guard, hub),
+            metrics=metrics,
             on_ready=lambda url: on_ready(hub.server_url, url),
         )
+
+
+def _checked_monitoring(address: str) -> str:
+    """Return the address of the monitoring.
+
+    Raises:
+        BadInput: it is not one.
+    """
+    host, _, port = address.rpartition(":")
+    if address and not (re.fullmatch(r"[\w.-]+|\[[\da-fA-F:]+\]", host) and re.fullmatch(r"\d{1,5}", port, re.ASCII)):
+        raise BadInput(f"--monitoring is {address[:80]!r}; use HOST:PORT, such as 10.0.0.5:8222")
+    return address
+
+
+def _write_config(hub: HubFolder, config: Path, monitoring: str) -> None:
+    """Write the configuration of the server as it is started now."""
+    write_configs(hub)
+    if monitoring:
+        with config.open("a", encoding="utf-8") as file:
+            file.write(f'http: "{monitoring}"\n')
 
 
 async def until_it_stores(hub: HubFolder) -> None:

@@ -26,7 +26,7 @@ from mesh.disk import free_bytes
 from mesh.errors import BadInput, BusRefused, BusUnavailable, MeshError
 from mesh.jetstream import JetStreamHub
 from mesh.jetstream.opening import OLDEST_SERVER
-from mesh.jetstream.server_state import stream_sizes
+from mesh.jetstream.server_state import StreamSize, stream_sizes
 from mesh.own_packages import foreign_packages
 from mesh.server import find_binary
 from mesh.sql_protocol import Query
@@ -247,10 +247,9 @@ async def _growth(hub: JetStreamHub, *, is_here: bool) -> list[Finding]:
         is_here: whether it is the one of this home.
     """
     store = settings.server_dir(settings.home()) / "store"
-    try:
+    streams: list[StreamSize] = []
+    with anyio.move_on_after(_ANSWER_WITHIN_S), suppress(BusRefused):
         streams = await stream_sizes(hub.link)
-    except BusRefused:
-        return []
     free = free_bytes(store) if is_here else None
     return [checks.judge_growth(streams, dt.datetime.now(dt.UTC), free)] if streams else []
 
