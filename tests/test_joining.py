@@ -77,7 +77,7 @@ async def ask(hub: RunningHub, path: str, wish: dict[str, Any]) -> tuple[int, di
 
 async def test_one_line_makes_a_member_whose_key_only_its_owner_can_read(own: RunningHub, tmp_path: Path) -> None:
     invitation = await own.invite("observer")
-    done = await join(tmp_path / "ann", invitation, "--name", "ann")
+    done = await run_mesh(tmp_path / "ann", "join", "-", "--name", "ann", given=f"{invitation}\n")
     assert (done.code, done.out) == (0, "mesh status\n"), done
     assert "ann joined 127.0.0.1" in done.err
     file = credentials(tmp_path / "ann")
