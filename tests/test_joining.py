@@ -77,7 +77,7 @@ async def ask(hub: RunningHub, path: str, wish: dict[str, Any]) -> tuple[int, di
 
 async def test_one_line_makes_a_member_whose_key_only_its_owner_can_read(own: RunningHub, tmp_path: Path) -> None:
     invitation = await own.invite("observer")
-    done = await join(tmp_path / "ann", invitation, "--name", "ann")
+    done = await run_mesh(tmp_path / "ann", "join", "-", "--name", "ann", given=f"{invitation}\n")
     assert (done.code, done.out) == (0, "mesh status\n"), done
     assert "ann joined 127.0.0.1" in done.err
     file = credentials(tmp_path / "ann")
@@ -112,20 +112,34 @@ async def test_an_invitation_is_used_once_and_a_lost_answer_is_taken_up_by_the_s
     assert (stolen.code, stolen.err) == (3, "mesh: the name ann is taken; choose another one with --name\n")
 
 
+async def refused(home: Path, words: list[str], code: int, sentence: str) -> None:
+    """Join, and expect one sentence."""
+    done = await join(home, *words)
+    last = done.err.splitlines()[-1]
+    assert (done.code, bool(re.match(rf"mesh: .*{sentence}", last))) == (code, True), (words, done)
+    assert "Traceback" not in done.err
+
+
+async def test_what_no_hub_is_needed_for_is_said_in_one_sentence(tmp_path: Path) -> None:
+    away = str(Invitation(os.urandom(16), os.urandom(32), f"127.0.0.1:{free_ports(1)[0]}"))
+    for words, code, sentence in (
+        ([away[:-3]], 2, r"this is not a whole invitation: it has \d+ characters, and some are missing or wrong"),
+        ([away], 3, r"no hub answers at 127\.0\.0\.1:\d+: Connection refused; check that mesh hub start runs there"),
+        ([away, "--name", "*"], 2, r"--name is '\*'; use 1 to 63 letters, digits, '_' and '-'"),
+    ):
+        await refused(tmp_path / "box", words, code, sentence)
+
+
 async def test_what_is_wrong_with_a_join_is_said_in_one_sentence(own: RunningHub, tmp_path: Path) -> None:
     invitation = await own.invite("worker")
     whole = read_invitation(invitation)
     wrong_ca = str(Invitation(whole.secret, os.urandom(32), whole.place))
     wrong_secret = str(Invitation(os.urandom(16), whole.fingerprint, whole.place))
-    away = str(Invitation(whole.secret, whole.fingerprint, f"127.0.0.1:{free_ports(1)[0]}"))
     past = await own.invite("worker", "tiny", "--ttl", "0.001s")
     for words, code, sentence in (
-        ([invitation[:-3]], 2, r"this is not a whole invitation: it has \d+ characters, and some are missing or wrong"),
         ([wrong_ca], 2, r"the hub at 127\.0\.0\.1:\d+ is not the one of this invitation: .*nothing was sent"),
         ([wrong_secret], 3, r"this invitation is not known here; ask for a new one"),
         ([past], 3, r"this invitation has ended; ask for a new one"),
-        ([away], 3, r"no hub answers at 127\.0\.0\.1:\d+: Connection refused; check that mesh hub start runs there"),
-        ([invitation, "--name", "*"], 2, r"--name is '\*'; use 1 to 63 letters, digits, '_' and '-'"),
         ([invitation, "--arena", "other"], 2, r"--arena is other; this invitation is for tiny"),
         ([invitation], 2, r"this machine has no GPU that nvidia-smi shows; give --device cpu"),
         (
@@ -134,10 +148,7 @@ async def test_what_is_wrong_with_a_join_is_said_in_one_sentence(own: RunningHub
             r"this costs money, and nobody is at a terminal to agree: give --yes",
         ),
     ):
-        done = await join(tmp_path / "box", *words)
-        last = done.err.splitlines()[-1]
-        assert (done.code, bool(re.match(rf"mesh: .*{sentence}", last))) == (code, True), (words, done)
-        assert "Traceback" not in done.err
+        await refused(tmp_path / "box", words, code, sentence)
     rows = json.loads(await own.hub("members", "--json"))
     assert {row["state"] for row in rows} == {"invitation, used 0 of 1"}
     assert not (tmp_path / "box" / ".config" / "mesh" / "contexts.toml").exists()

@@ -5,6 +5,7 @@ with the new ones: a server ends a connection whose credentials have ended. Wher
 whether the member was revoked.
 """
 
+import sys
 import time
 from pathlib import Path
 
@@ -48,7 +49,7 @@ async def keep_renewed(link: Link, file: Path) -> None:
     Raises:
         BusRefused: the hub says that this is a member no longer.
     """
-    used, away_since, asked = _ages(file), 0.0, 0.0
+    used, away_since, asked, has_told = _ages(file), 0.0, 0.0, False
     while True:
         await anyio.sleep(_LOOK_EVERY_S)
         now = time.monotonic()
@@ -59,7 +60,10 @@ async def keep_renewed(link: Link, file: Path) -> None:
             asked = now
             try:
                 await _renewed(file)
-            except BusUnavailable:
+            except BusUnavailable as error:
+                if not is_lost and not has_told:
+                    has_told = True
+                    sys.stderr.write(f"mesh: the credentials {file} are not renewed yet: {error}\n")
                 continue
         if (kept := _ages(file)) != used and link.nc.is_connected:  # another process may have renewed them
             used = kept

@@ -13,7 +13,13 @@ from mesh_cli.exit import ExitCode, run
 
 @app.command
 def join(
-    invitation: Annotated[str, Parameter(help="The invitation, as `mesh hub invite` printed it.")],
+    invitation: Annotated[
+        str,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="The invitation, as `mesh hub invite` printed it; - reads it from standard input.",
+        ),
+    ],
     *,
     name: Annotated[
         str | None, Parameter(help="Be known by this name; default: that of the machine, and six digits.")
@@ -79,7 +85,7 @@ def join(
             **({weaker: ""} if weaker else {}),
         },
     )
-    worker = joining.join_hub(invitation, wish)
+    worker = joining.join_hub(sys.stdin.readline() if invitation == "-" else invitation, wish)
     return joining.be_worker(worker) if worker else ExitCode.OK
 
 

@@ -100,10 +100,10 @@ async def ended(process: anyio.abc.Process, number: signal.Signals = signal.SIGI
         await process.wait()
 
 
-async def run_mesh(home: Path, *words: str, env: dict[str, str] | None = None) -> Said:
-    """Run a command of somebody whose home this is."""
+async def run_mesh(home: Path, *words: str, env: dict[str, str] | None = None, given: str = "") -> Said:
+    """Run a command of somebody whose home this is; `given` is its standard input."""
     command = [*COMMAND, *words]
-    done = await anyio.run_process(command, env=env_of(home, env), check=False, cwd=home)
+    done = await anyio.run_process(command, env=env_of(home, env), check=False, cwd=home, input=given.encode())
     return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
