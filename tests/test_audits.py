@@ -239,6 +239,14 @@ async def test_sql_ranks_without_audits_and_counts_nothing_of_who_is_in_quaranti
     assert board_of(history).scores(T1) == [2.0, 3.0, 2.5]
 
 
+async def test_what_a_worker_in_quarantine_finishes_is_shown_with_the_reason(tmp_path: Path) -> None:
+    begun: list[Fact] = [("cur", request("r3", T1)), ("gpu7", e.RunStarted(run="r3", attempt=1, worker="b-gpu7"))]
+    late: Fact = ("gpu7", replace(finish("r3", T1, 0.5), worker="b-gpu7"))
+    async with folded(tmp_path / "a.duckdb", [*QUARANTINED[:-1], *begun, QUARANTINED[-1], late]) as queries:
+        found = await rows(queries, "SELECT author, run, why FROM not_counted")
+    assert found == [["gpu7", "r3", "its author is in quarantine"]]
+
+
 def test_the_board_and_sql_agree_on_audits_wherever_a_batch_ends(tmp_path: Path) -> None:
     names, path, quarantines = ("gpu7", "gpu8", "gpu9", "gpu1"), tmp_path / "a.duckdb", 0
     for seed in range(12):

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from agents.curation.keeper import LEASES, QueueKeeper
 from mesh import events as e
+from mesh.agent.owner_reader import OwnerReader
+from mesh.agent.queue_reader import QueueReader
 from mesh.board import Board
 from mesh.bus import ArenaBus, HandedOut
 from mesh.changes import ChangeReader
@@ -21,6 +23,7 @@ from mesh.memory import MemoryHub
 from mesh.server import embedded
 from tests.support.folding import folded, rows
 from tests.support.history import T1, Fact, entries, finish, proposal, request
+from tests.support.member_hub import member_hub
 from tests.test_bus import request as post_of_request
 from tests.test_hand_outs import GPU7, GPU8, STRICT, end, start
 from tests.test_leases import a_gate
@@ -186,3 +189,14 @@ def test_a_replaced_run_is_a_change_only_once_it_ends() -> None:
     assert (reader.look(board).ended, board.doubts.replaced) == ([], {"r": None})
     board.fold(log[-1])
     assert (reader.look(board).ended, board.doubts.replaced) == (["r"], {})
+
+
+async def test_a_curator_that_is_a_member_may_not_ask_how_far_the_queue_is_and_does_without(tmp_path: Path) -> None:
+    with member_hub(tmp_path) as members:
+        async with connect(members.url, credentials=members.owner) as hub:
+            bus = await hub.arena("a", create=True)
+            assert await QueueReader(bus).handed_out() == dict.fromkeys(e.LANES, HandedOut(0, LEASE_S))
+            async with connect(members.url, credentials=members.member("curator", "cura")) as own:
+                reader, owners = QueueReader(await own.arena("a")), OwnerReader(own)
+                with anyio.fail_after(30):
+                    assert (await reader.handed_out(), await owners.owners()) == ({}, {})
