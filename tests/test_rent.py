@@ -275,7 +275,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
     """A home whose log has a worker at half a dollar per hour, and six scored runs of ten seconds."""
     with serving(tmp_path / "home") as url:
         tree, _ = anyio.run(fill, tmp_path / "home", url, write_arena(tmp_path / "arena"))
-        joined = e.WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=2, price_per_hour_usd=0.5)
+        joined = e.WorkerJoined(boot="b-gpu", worker_class="cpu", device="cpu", slots=2, price_per_hour_usd=0.5)
         runs = [f"m{number}" for number in range(6)]
 
         async def work() -> None:
@@ -284,8 +284,9 @@ def lab(tmp_path: Path) -> Iterator[str]:
                 await bus.post(Post.new("gpu", joined))
                 for run in runs:
                     await bus.post(Post.new("cur", request(run, tree)))
-                    await bus.post(Post.new("gpu", e.RunStarted(run=run, attempt=1, worker="w")))
-                    await bus.post(Post.new("gpu", replace(finish(run, tree, 0.5), cost=e.Cost(usd=0.1, seconds=10.0))))
+                    await bus.post(Post.new("gpu", e.RunStarted(run=run, attempt=1, worker="b-gpu")))
+                    ended = replace(finish(run, tree, 0.5), worker="b-gpu", cost=e.Cost(usd=0.1, seconds=10.0))
+                    await bus.post(Post.new("gpu", ended))
 
         anyio.run(work)
         yield url
