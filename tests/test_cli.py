@@ -163,8 +163,8 @@ def options(command: App) -> set[str]:
 
 
 COMMANDS = dict(commands())
-NO_LISTINGS = {("check",), ("checkout",), ("propose",), ("wait",), ("apply",), ("critique",), ("post",), ("reply",)}
-NO_LISTINGS |= {("hub", word) for word in ("backup", "restore", "members")}  # of a hub, which a home is not
+NO_LISTINGS: set[tuple[str, ...]] = {("hub", word) for word in ("backup", "restore", "members")}  # not of a home
+NO_LISTINGS |= {(word,) for word in ("check", "checkout", "propose", "wait", "apply", "critique", "post", "reply")}
 LISTINGS = [path for path, command in COMMANDS.items() if "--json" in options(command) and path not in NO_LISTINGS]
 
 
