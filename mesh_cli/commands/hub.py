@@ -82,8 +82,8 @@ def init(
             *copies,
             f"members reach it at {made.server_url}",
             f"your own processes use --nats {made.own_url} and MESH_CREDENTIALS={made.hub_creds}",
-            f"move {made.folder / 'keys' / 'operator.nk'} to a place that is not on this machine: only a new account "
-            "needs it",
+            f"move {made.folder / 'keys' / 'operator.nk'} to a place that is not on this machine: no command needs it "
+            "again",
         ):
             print(f"mesh: {words}", file=sys.stderr)
 
