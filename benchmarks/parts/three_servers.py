@@ -29,7 +29,7 @@ class Servers:
     """Three servers by their numbers; each has a folder with its store, its configuration and its log."""
 
     def __init__(self, folder: Path, *, sync: str = "2m", block: Block | None = None) -> None:
-        ports = _free_ports(2 * len(NODES))
+        ports = free_ports(2 * len(NODES))
         self.ports = dict(zip(NODES, ports, strict=False))
         self.hosts = [f"127.0.0.1:{port}" for port in ports[len(NODES) :]]
         self.folder = folder
@@ -115,7 +115,8 @@ async def three_servers(
             await servers.end()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nobody uses now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
