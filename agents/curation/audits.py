@@ -61,9 +61,11 @@ def due_audits(board: Board, owners: Mapping[str, str] = _NOBODY) -> list[RunReq
         return []
     chosen = _chosen.of(board).of(board)
     audits_out = sum(board.runs[name].requested.audit is not None for name in board.unfinished)
-    if not chosen or audits_out >= AUDITS_AT_ONCE:
+    if not chosen or audits_out >= AUDITS_AT_ONCE or len(board.workers) < 2:
         return []
     fleet = _Fleet(board, owners)
+    if len({fleet.owner(name) for name, _ in fleet.there}) < 2:
+        return []
     wanted: list[RunRequested] = []
     for name in [*reversed(chosen)]:
         if audits_out + len(wanted) >= AUDITS_AT_ONCE:
