@@ -15,6 +15,7 @@ from collections import Counter
 from mesh.board import Board
 from mesh.events import RunRequested
 from mesh.fleet import is_awaited
+from mesh.times import duration
 from mesh.worker_costs import SPARE_S
 
 GHOSTS_S = 75.0
@@ -165,6 +166,20 @@ def is_used_up(board: Board, now: dt.datetime) -> bool:
     is_paid = any(life.is_paid for life in costs.lives.values())
     per_s = costs.usd_per_s if is_paid else (costs.cheapest_per_hour_usd or 0.0) / 3600
     return not costs.pays(board, now, per_s)
+
+
+def next_run_words(board: Board, usd_per_s: float | None = None, worker_class: str = "") -> str:
+    """Return what one more run may take: `which may keep the workers for 4 minutes ($0.25)`.
+
+    Args:
+        board: The board of the arena.
+        usd_per_s: What a second of all workers costs; None for those that are there, else of the cheapest known.
+        worker_class: The class of a worker that is about to join; "" for none.
+    """
+    costs = board.worker_costs
+    lasts_s = costs.longest_s(board.spec, worker_class) + SPARE_S
+    per_s = usd_per_s if usd_per_s is not None else costs.usd_per_s or costs.least_per_s
+    return f"which may keep the workers for {duration(lasts_s)} (${per_s * lasts_s:,.2f})"
 
 
 def budget_words(board: Board, now: dt.datetime) -> str:

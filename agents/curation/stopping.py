@@ -12,7 +12,7 @@ from agents.curation.race import is_on
 from mesh.board import Board, Run
 from mesh.changes import ChangeReader
 from mesh.events import PROOF, AnyEvent, ArenaClosed, CritiquePosted, RunRequested
-from mesh.money import Reservation, budget_words, is_used_up, limit_usd
+from mesh.money import Reservation, budget_words, is_used_up, limit_usd, next_run_words
 
 
 def stop(board: Board, now: dt.datetime) -> list[ArenaClosed]:
@@ -24,7 +24,7 @@ def stop(board: Board, now: dt.datetime) -> list[ArenaClosed]:
     if rule.hours and hours >= rule.hours:
         return [ArenaClosed(version=version, reason="time", text=f"open for {hours:.2f} of {rule.hours:g} hours")]
     if is_used_up(board, now):
-        text = f"spent {budget_words(board, now)}, and the rest does not pay for one more run"
+        text = f"spent {budget_words(board, now)}; the rest does not pay for one more run, {next_run_words(board)}"
         return [ArenaClosed(version=version, reason="budget", text=text)]
     if rule.usd and limit_usd(board) is None and board.usd >= rule.usd:
         return [ArenaClosed(version=version, reason="budget", text=f"spent ${board.usd:.2f} of ${rule.usd:g}")]

@@ -11,7 +11,10 @@ TRACED = 30
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """The arena as of `head`; `sign` is 1 where greater is better, else -1. `proof_share` is None for the default."""
+    """The arena as of `head`; `sign` is 1 where greater is better, else -1. `proof_share` is None for the default.
+
+    `elapsed_s` are the seconds since the latest version was opened, `whole_s` those since the first one was.
+    """
 
     summary: str
     metric: str
@@ -27,6 +30,7 @@ class Goal(msgspec.Struct, frozen=True):
     last_at: str
     elapsed_s: float
     proof_share: float | None = None
+    whole_s: float = 0.0
 
 
 class FinishedRun(msgspec.Struct, frozen=True):

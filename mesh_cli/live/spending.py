@@ -18,6 +18,7 @@ from mesh.money import (
     burn_per_hour_usd,
     cost_line,
     limit_usd,
+    next_run_words,
     pays_with,
     spent_usd,
     unpriced_workers,
@@ -72,8 +73,9 @@ async def agree_on_cost(board: Board, name: str, machine: PricedMachine, *, yes:
     line = cost_line(board, now, more_per_hour_usd=per_hour, more_slots=machine.slots, name=name)
     if not pays_with(board, now, per_hour, worker_class=machine.worker_class, name=name):
         raise BadInput(
-            f"the budget of arena {board.arena} pays for no further run ({line}): `mesh budget grant USD` grants more, "
-            "and so does a greater `stop.usd` in arena.toml"
+            f"the budget of arena {board.arena} does not pay for one more run, "
+            f"{next_run_words(board, per_hour / 3600, machine.worker_class)} ({line}): `mesh budget grant USD` grants "
+            "more, and so does a greater `stop.usd` in arena.toml"
         )
     if per_hour:
         await ask_to_spend(line, yes=yes)

@@ -20,7 +20,7 @@ def gain_for(data: ReportData) -> str:
         return ""
     gpu_s = sum(run.seconds for run in data.runs if run.worker_class.startswith("cuda"))
     hours = [
-        ("hour", data.goal.elapsed_s / 3600),
+        ("hour", data.goal.whole_s / 3600),
         ("GPU-hour", gpu_s / 3600) if gpu_s else ("worker-hour", sum(run.seconds for run in data.runs) / 3600),
     ]
     parts = [f"{gain / amount:.3g} per {unit}" for unit, amount in hours if amount]
