@@ -43,6 +43,8 @@ async def facts(bus: JetStreamBus) -> None:
         ({"max_age": 3_600_000_000_000}, "had max_age 3600000000000 instead of 0"),
         ({"max_msgs": 1000}, "had max_msgs 1000 instead of -1"),
         ({"max_msgs_per_subject": 1}, "had max_msgs_per_subject 1 instead of -1"),
+        ({"max_msgs_per_subject": 1, "discard_new_per_subject": True}, "discard_new_per_subject true instead of false"),
+        ({"sources": [{"name": "OTHER"}]}, "had sources [{'name': 'OTHER'}] instead of nothing"),
         ({"discard": "old", "max_bytes": 10_000_000}, "had discard old instead of new"),
         ({"subjects": ["mesh.a.note.>"]}, "had subjects ['mesh.a.note.>'] instead of ['mesh.a.>']"),
         ({"subjects": ["mesh.a.>", "other.>"]}, "instead of ['mesh.a.>']"),

@@ -35,6 +35,7 @@ _SAFE: dict[str, Any] = {
     "max_age": 0,
     "max_msgs": -1,
     "max_msgs_per_subject": -1,
+    "discard_new_per_subject": False,
     "deny_delete": True,
     "deny_purge": True,
     "sealed": False,
