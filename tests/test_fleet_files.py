@@ -175,8 +175,10 @@ def test_docker_compose_takes_the_file_and_every_service_has_what_it_names() -> 
     read_back = PyCompose.from_yaml(yaml.safe_dump(compose))
     assert sorted(read_back.service_names()) == ["cpu-worker", "critic", "curator", "explorer", "worker"]
     for name, service in compose["services"].items():
-        assert set(service["secrets"]) <= compose["secrets"].keys(), name
-        assert {volume.partition(":")[0] for volume in service["volumes"]} <= compose["volumes"].keys(), name
+        secrets = {each["source"] if isinstance(each, dict) else each for each in service["secrets"]}
+        assert secrets <= compose["secrets"].keys(), name
+        volumes = {volume.partition(":")[0] for volume in service.get("volumes", [])}
+        assert volumes <= compose["volumes"].keys(), name
     misspelled = {**compose["services"]["worker"], "stop_grace_periode": "60s"}
     with pytest.raises(ValueError, match="stop_grace_periode"):
         PyCompose.from_yaml(yaml.safe_dump({**compose, "services": {"worker": misspelled}}))

@@ -12,11 +12,11 @@ import anyio
 import pytest
 import yaml
 
-from mesh.events import WorkerJoined, WorkerLeft
+from mesh.events import AgentJoined, WorkerJoined, WorkerLeft
 from mesh.jetstream import connect
 from tests.support.arenas import write_arena
 from tests.support.follower import ROOT
-from tests.support.own_hub import RunningHub, ended, env_of, new_hub, running
+from tests.support.own_hub import RunningHub, ended, env_of, new_hub, run_mesh, running
 
 DEPLOY = ROOT / "deploy"
 IDLE = "4s"
@@ -39,6 +39,7 @@ class Box:
             f'#!/bin/sh\n[ "$1" = join ] && set -- "$@" --device cpu --slots 1\nexec env {python} "$@"\n'
         )
         (tools / "uvx").write_text('#!/bin/sh\n[ "$1" = --from ] || exit 9\nshift 2\nexec "$@"\n')
+        (tools / "python").write_text(f"#!/bin/sh\nexec env PYTHONPATH='{ROOT}' '{sys.executable}' -P \"$@\"\n")
         for tool in tools.iterdir():
             tool.chmod(0o755)
         nowhere = "127.0.0.1:9"
@@ -134,6 +135,47 @@ async def test_the_unit_of_a_machine_of_ones_own_stays_until_it_is_stopped(tmp_p
                 assert process.returncode == 0, (box.home / "log").read_text()
         [left] = (await members(hub))[1]
         assert left.reason == "drained"
+
+
+@pytest.mark.timeout(300)
+async def test_the_agents_of_compose_and_of_a_unit_join_each_by_its_own_name(tmp_path: Path) -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    unit = (DEPLOY / "systemd" / "mesh-agent@.service").read_text()
+    assert "MESH_CONTEXT=%i-%l\n" in unit
+    [start] = re.findall(r"^ExecStart=/opt/mesh/bin/(.*)$", unit, re.MULTILINE)
+    async with running(new_hub(tmp_path / "hub")) as hub:
+        await hub.say("open", str(write_arena(tmp_path / "arena")))
+        async with AsyncExitStack() as stack:
+            for name, role in (("curator", "curator"), ("explorer", "agent"), ("critic", "agent")):
+                box = Box(tmp_path / name, await hub.invite(role))
+                box.env |= {"XDG_CONFIG_HOME": str(box.home / ".config"), "MESH_ROLE": name}
+                if name == "critic":  # by the unit
+                    tried = await run_mesh(
+                        box.home, "join", box.token.read_text(), "--name", f"{name}-own", env=box.env
+                    )
+                    assert tried.code == 0, tried
+                    command = ["sh", "-ec", f"MESH_CONTEXT={name}-own exec {start.replace('%i', name)}"]
+                else:
+                    words = services[name]["command"]
+                    command = [
+                        word.replace("$$", "$").replace("/run/secrets/agent-token", str(box.token)) for word in words
+                    ]
+                command = [word.replace(":9101", "0") for word in command]
+                log = stack.enter_context((box.home / "log").open("wb"))
+                opening = await anyio.open_process(command, env=box.env, cwd=box.home, stdout=log, stderr=log)
+                process = await stack.enter_async_context(opening)
+                stack.push_async_callback(ended, process)
+                with anyio.fail_after(120):
+                    while name not in await roles(hub):
+                        assert process.returncode is None, (box.home / "log").read_text()
+                        await anyio.sleep(0.1)
+
+
+async def roles(hub: RunningHub) -> set[str]:
+    """Return the roles of the agents that have joined."""
+    async with connect(hub.folder.own_url, credentials=hub.folder.hub_creds) as opened:
+        entries = [entry async for batch in (await opened.arena("tiny")).read() for entry in batch]
+    return {entry.post.event.role for entry in entries if entry.post and isinstance(entry.post.event, AgentJoined)}
 
 
 async def members(hub: RunningHub) -> tuple[list[WorkerJoined], list[WorkerLeft]]:
