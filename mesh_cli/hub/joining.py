@@ -67,9 +67,10 @@ def join_hub(text: str, wish: JoinWish) -> JoinedWorker | None:
     if offer.role == "worker":
         machine = _examined(wish)
         price = _price_of(machine, wish.price)
-        offer, ca = offer_of(
-            invitation, name, members_dir(), price_per_hour_usd=price.per_hour_usd, slots=len(machine.slots)
-        )
+        if price.per_hour_usd is not None:
+            offer, ca = offer_of(
+                invitation, name, members_dir(), price_per_hour_usd=price.per_hour_usd, slots=len(machine.slots)
+            )
         if unpaid := offer.unpaid.get(arena):
             raise BadInput(unpaid)
         if price.per_hour_usd:

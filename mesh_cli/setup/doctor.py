@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
-from packaging.requirements import Requirement
 
 import mesh
 from mesh import settings
@@ -61,10 +60,9 @@ async def examine(nats: str | None) -> list[Finding]:
 def examine_box(machine: "Machine") -> list[Finding]:
     """Look at what a machine offers that would be a worker, in a moment; its sandbox it tries itself when it starts."""
     offers = f"{machine.worker_class}: {machine.device}, {machine.memory_mb:,} MB, {len(machine.slots)} slots"
-    unfit = [each for each in checks.judge_packages(installed_packages()) if each.state == "fail"]
     has_gpu = machine.worker_class.startswith("cuda")
     torch = [checks.judge_gpu([machine.device], _version("torch"), cuda=True)] if has_gpu else []
-    return [Finding("machine", "ok", offers), *torch, *_home(settings.home()), *unfit]
+    return [Finding("machine", "ok", offers), *torch, *_home(settings.home())]
 
 
 def _settings() -> tuple[Path, list[Finding]]:
@@ -87,6 +85,8 @@ def _settings() -> tuple[Path, list[Finding]]:
 
 def installed_packages() -> list[Package]:
     """Return the packages that the mesh asks for, as they are installed; its own requirements say what fits."""
+    from packaging.requirements import Requirement  # not for `mesh join`, which looks at the machine alone
+
     found = [
         Package("mesh", mesh.__version__, "", fits=True),
         Package("Python", platform.python_version(), "", fits=True),
