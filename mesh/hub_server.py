@@ -17,10 +17,10 @@ import anyio
 
 from mesh import store_lock
 from mesh.disk import full_disk
-from mesh.errors import BadInput, BusUnavailable, HostTrouble, leaf
+from mesh.errors import BadInput, BusUnavailable, HostTrouble
 from mesh.server import find_binary
 from mesh.server_config import start_within_s
-from mesh.server_process import end_process, last_trouble, start_process
+from mesh.server_process import end_process, kept_running, last_trouble, start_process
 from mesh.store_lock import StoreLock
 
 _WATCH_EVERY_S = 0.2
@@ -46,16 +46,8 @@ async def hub_server(folder: Path, config: Path, write: Callable[[], None]) -> A
     server = HubServer(folder, config, write)
     with _alone(folder):
         await server.start()
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(server.watch)
-                yield server
-                tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            raise leaf(group) from None
-        finally:
-            with anyio.CancelScope(shield=True):
-                await server.stop()
+        async with kept_running(server):
+            yield server
 
 
 @contextmanager

@@ -31,10 +31,10 @@ import psutil
 from mesh import settings, store_lock
 from mesh.atomic_write import atomic_write
 from mesh.disk import full_disk, is_out_of_space, read_regular
-from mesh.errors import BadInput, BusUnavailable, HostTrouble, leaf
+from mesh.errors import BadInput, BusUnavailable, HostTrouble
 from mesh.server_config import server_config, start_within_s
 from mesh.server_health import Health
-from mesh.server_process import REAP_WITHIN_S, STOP_WITHIN_S, end_process, last_trouble, start_process
+from mesh.server_process import REAP_WITHIN_S, STOP_WITHIN_S, end_process, kept_running, last_trouble, start_process
 from mesh.store_lock import Place, StoreLock, place_of
 
 _WATCH_EVERY_S = 0.5
@@ -127,16 +127,8 @@ async def embedded(folder: Path, *, sync: str = "always") -> AsyncIterator["Embe
     """
     server = EmbeddedServer(folder, sync)
     await server.ensure()
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.watch)
-            yield server
-            tasks.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        raise leaf(group) from None
-    finally:
-        with anyio.CancelScope(shield=True):
-            await server.stop()
+    async with kept_running(server):
+        yield server
 
 
 class EmbeddedServer:

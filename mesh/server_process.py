@@ -5,17 +5,30 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import anyio
 
 from mesh import settings
-from mesh.errors import BusUnavailable
+from mesh.errors import BusUnavailable, leaf
 from mesh.parent_death import die_with_parent
 from mesh.store_lock import StoreLock
 
 STOP_WITHIN_S = 10.0
 REAP_WITHIN_S = 5.0
+
+
+class Watched(Protocol):
+    """A server that has started."""
+
+    async def watch(self) -> None:
+        """Start it again whenever it ends, until cancelled."""
+
+    async def stop(self) -> None:
+        """End it."""
 
 
 def start_process(command: list[str], lock: StoreLock, log: Path) -> "subprocess.Popen[bytes]":
@@ -43,6 +56,21 @@ def start_process(command: list[str], lock: StoreLock, log: Path) -> "subprocess
             )
     except OSError as error:
         raise BusUnavailable(f"nats-server ({command[0]}) did not start: {error.strerror}") from None
+
+
+@asynccontextmanager
+async def kept_running(server: Watched) -> AsyncIterator[None]:
+    """Watch a server while the block runs, and end it then."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.watch)
+            yield
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise leaf(group) from None
+    finally:
+        with anyio.CancelScope(shield=True):
+            await server.stop()
 
 
 async def end_process(process: "subprocess.Popen[bytes]", *, at_once: bool = False) -> None:

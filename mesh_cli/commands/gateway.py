@@ -161,15 +161,14 @@ def members(*, nats: Nats = None, json: Json = False) -> int:
     """
 
     async def work() -> None:
-        from mesh_cli.live.gateway import MEMBER_COLUMNS, member_cells, member_rows, reach_members
-        from mesh_cli.render.columns import aligned, width_of_output
+        from mesh_cli.live.gateway import member_rows, member_table, reach_members
 
         async with reach_members(nats) as known:
             rows = member_rows(known.index)
         if json:
             print_json(rows)
         else:
-            print("\n".join(aligned(MEMBER_COLUMNS, [member_cells(row) for row in rows], width_of_output())))
+            print(member_table(rows))
 
     return run(work)
 

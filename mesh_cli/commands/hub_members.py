@@ -54,15 +54,14 @@ def members(*, directory: HubDir = None, json: Json = False) -> int:
     async def work() -> None:
         from mesh_cli.hub.members import reach_hub_members
         from mesh_cli.hub.serving import opened_hub
-        from mesh_cli.live.gateway import MEMBER_COLUMNS, member_cells, member_rows
-        from mesh_cli.render.columns import aligned, width_of_output
+        from mesh_cli.live.gateway import member_rows, member_table
 
         async with reach_hub_members(opened_hub(directory)) as known:
             rows = member_rows(known.index)
         if json:
             print_json(rows)
         else:
-            print("\n".join(aligned(MEMBER_COLUMNS, [member_cells(row) for row in rows], width_of_output())))
+            print(member_table(rows))
 
     return run(work)
 

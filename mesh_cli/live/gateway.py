@@ -18,7 +18,7 @@ from mesh.show_metrics import showing_metrics
 from mesh.wire import HUB_LOG
 from mesh_cli.connect import reach_hub
 from mesh_cli.live.gateway_metrics import GatewayMetrics, both
-from mesh_cli.render.columns import Column
+from mesh_cli.render.columns import Column, aligned, width_of_output
 
 if TYPE_CHECKING:
     from gateway.http.arenas import ServedArena
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*):(\d{1,5})")
 
-MEMBER_COLUMNS = [
+_MEMBER_COLUMNS = [
     Column("name"),
     Column("role"),
     Column("state"),
@@ -228,6 +228,11 @@ async def reach_members(
             tasks.cancel_scope.cancel()
 
 
+def member_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows as lines of a table, as wide as the output."""
+    return "\n".join(aligned(_MEMBER_COLUMNS, [_member_cells(row) for row in rows], width_of_output()))
+
+
 def member_rows(index: "MemberIndex") -> list[dict[str, Any]]:
     """Return a row for each invitation and member, the oldest first."""
     rows = [
@@ -257,8 +262,8 @@ def member_rows(index: "MemberIndex") -> list[dict[str, Any]]:
     ]
 
 
-def member_cells(row: dict[str, Any]) -> list[str]:
-    """Return a row as the cells of `MEMBER_COLUMNS`."""
+def _member_cells(row: dict[str, Any]) -> list[str]:
+    """Return a row as the cells of `_MEMBER_COLUMNS`."""
     until = dt.datetime.fromtimestamp(row["until_s"], dt.UTC).strftime("%Y-%m-%d %H:%M") if row["until_s"] else ""
     names = [row[name] for name in ("name", "role", "state")]
     return [*names, ", ".join(row["arenas"]) or "all", row["owner"], row["invitation"], until]
