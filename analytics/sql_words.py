@@ -90,7 +90,7 @@ VIEW_WORDS = (
 )
 
 CLOSED_WORDS = {
-    "runs.state": "requested running scored infeasible screened_out failed killed",
+    "runs.state": "requested running scored infeasible screened_out failed killed replaced",
     "proposals.state": "open champion past_champion demoted retired ruled_out",
     "leaderboard.state": "champion past_champion demoted retired close confirming claimed infeasible screened_out",
     "stages.state": "passed screened_out failed scored",

@@ -11,6 +11,8 @@ PACKAGES = ("mesh", "agents", "gpu_worker", "analytics", "gateway", "mesh_client
 WITHOUT_LOOP = ("gpu_worker/supervisor/", "gpu_worker/sandbox/attacks", "gpu_worker/runners/")
 """Programs that have no event loop: the supervisor's, and what runs inside of a trial."""
 WAITS = {
+    "mesh/accounts/hub_init.py": "a lock on a new folder, which others hold for the moment in which they look at it",
+    "mesh/accounts/issuing.py": "a thread, until another process has written a revocation",
     "mesh_cli/render/output.py": "the user's pager, after the command",
     "mesh_cli/sql/spool.py": "a thread that reads what the event loop writes",
 }

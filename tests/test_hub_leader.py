@@ -74,11 +74,12 @@ async def test_members_read_post_and_work_on_while_the_leader_of_their_log_is_ki
             servers[(await own.state("a")).leader].kill()
             await more()
             over.set()
+            before = dict(acked)  # one post may still be under way
             log = {entry.seq: entry.post.id async for batch in bus.read() for entry in batch if entry.post}
             while not followed.keys() >= log.keys():
                 await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
-    assert {said: log.get(seq) for said, seq in acked.items()} == {said: said for said in acked}
+    assert {said: log.get(seq) for said, seq in before.items()} == {said: said for said in before}
     assert len(set(log.values())) == len(log)
     assert {seq: followed[seq] for seq in log} == log
     assert list(followed) == sorted(followed)

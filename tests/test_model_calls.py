@@ -14,7 +14,7 @@ from mesh import model_calls
 from mesh.agent.call_keeper import CallKeeper
 from mesh.errors import ObjectMissing
 from mesh.events import AnyEvent, Cost, CritiquePosted, KeptCall, ModelAsked, Origin, ProposalPosted
-from mesh.jetstream import connect, hub
+from mesh.jetstream import connect, streams
 from mesh.model_calls import MOST_TEXT_BYTES, ModelCall, pack_call, unpack_call
 from mesh.testing import FILES, TRAIN, Arena, git_hash, opened
 from mesh.wire import Post
@@ -141,7 +141,7 @@ def test_a_damaged_object_is_said_to_be_damaged(data: bytes) -> None:
 async def test_the_newest_objects_are_kept_and_the_oldest_dropped(
     open_bus: OpenBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (model_calls, hub):
+    for module in (model_calls, streams):
         monkeypatch.setattr(module, "KEPT_BYTES", 100_000)
     monkeypatch.setattr("mesh.memory.KEPT_BYTES", 100_000)
     async with open_bus() as bus:

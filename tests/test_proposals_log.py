@@ -159,12 +159,12 @@ def test_facts_are_shown_in_full_even_those_that_nobody_knows(lab: Lab, mesh: Me
     done = mesh("show", "3")
     assert done.out.startswith("#3 20")
     assert '"kind": "proposal.posted"' in done.out
-    assert json.loads(mesh("show", "#8", "--json").out)["post"]["event"]["kind"] == "run.finished"
-    unknown = mesh("show", "12")
+    assert json.loads(mesh("show", "#11", "--json").out)["post"]["event"]["kind"] == "run.finished"
+    unknown = mesh("show", "16")
     assert "(not understood)" in unknown.out
     assert "\x1b" not in unknown.out
-    assert json.loads(mesh("show", "12", "--json").out)["post"] == HOSTILE
-    refused(mesh("show", "13"), ExitCode.BAD_INPUT, "'13' is not the name of anything in arena tiny")
+    assert json.loads(mesh("show", "16", "--json").out)["post"] == HOSTILE
+    refused(mesh("show", "17"), ExitCode.BAD_INPUT, "'17' is not the name of anything in arena tiny")
     refused(mesh("show", "zzz"), ExitCode.BAD_INPUT, "is not the name of anything")
     refused(mesh("show", "\x1b[31m"), ExitCode.BAD_INPUT, "is not the name of anything")
     refused(mesh("lineage", "--up", "--down"), ExitCode.BAD_INPUT, "--up and --down exclude each other")
@@ -185,7 +185,7 @@ def test_an_arena_that_was_never_opened_is_one_sentence(tmp_path: Path, mesh: Me
 
 
 def test_every_kind_of_thing_is_shown_as_json(lab: Lab, mesh: Mesh) -> None:
-    shown = {word: json.loads(mesh("show", word, "--json").out) for word in ("champion", "r1", "ann")}
+    shown = {word: json.loads(mesh("show", word, "--json").out) for word in ("champion", "r1", "agent:ann")}
     assert shown["champion"]["proposal"] == lab.better
     assert shown["r1"]["finished"]["outcome"]["value"] == 0.75
-    assert (shown["ann"]["role"], shown["ann"]["proposals"]) == ("explorer", 2)
+    assert (shown["agent:ann"]["role"], shown["agent:ann"]["proposals"]) == ("explorer", 2)

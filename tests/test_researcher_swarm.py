@@ -24,7 +24,9 @@ from mesh.events import (
     ProposalRetired,
     RunFinished,
     RunRequested,
+    RunStarted,
     Scored,
+    WorkerJoined,
 )
 from mesh.jetstream import connect
 from mesh.memory import MemoryBus
@@ -152,7 +154,13 @@ async def test_a_process_whose_key_is_wrong_says_so_in_one_sentence_and_ends_wit
         )
         [(_, wanted), (_, scores)] = scored(now.base_tree)
         assert isinstance(wanted, RunRequested)
-        facts: list[AnyEvent] = [base, replace(wanted, evaluator=now.evaluator), scores]
+        facts: list[AnyEvent] = [
+            WorkerJoined(boot="w", worker_class="cpu", device="cpu", slots=1),
+            base,
+            replace(wanted, evaluator=now.evaluator),
+            RunStarted(run=wanted.run, attempt=1, worker="w"),
+            scores,
+        ]
         await bus.post_all([Post.new("eve", event) for event in facts])
         with model_server(*[fail(401, f"Incorrect API key provided: {KEY}")] * 9) as asked:
             words = ["--model", NAME, "--api-base", asked.url, "--nats", server.url, "--home", str(tmp_path / "home")]

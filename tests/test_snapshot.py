@@ -43,7 +43,7 @@ def test_a_snapshot_is_one_file_that_others_open_beside_the_projector(lab: Lab, 
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as projector:
         assert projector.stderr is not None
         assert "is up to date" in projector.stderr.readline()
-        assert mesh("snapshot", target) == Done(0, "", f"{target} as of tiny 12\n")
+        assert mesh("snapshot", target) == Done(0, "", f"{target} as of tiny 16\n")
         projector.terminate()
     assert [path.name for path in target.parent.iterdir()] == ["mesh.duckdb"]
     assert values(target, "SELECT proposal, mean FROM leaderboard ORDER BY rank") == [
@@ -64,13 +64,13 @@ def test_a_snapshot_is_published_again_and_again_while_others_read_it(lab: Lab, 
     command = [sys.executable, "-m", "mesh_cli", "snapshot", str(target), "--every", "100ms"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as publishing:
         assert publishing.stderr is not None
-        assert publishing.stderr.readline() == f"{target} as of tiny 12\n"
+        assert publishing.stderr.readline() == f"{target} as of tiny 16\n"
         with duckdb.connect(str(target), read_only=True) as reader:
-            assert mesh("post", "general", "more").out == "13\n"
-            while "tiny 13" not in publishing.stderr.readline():
+            assert mesh("post", "general", "more").out == "17\n"
+            while "tiny 17" not in publishing.stderr.readline():
                 pass
-            assert reader.execute("SELECT max(seq) FROM events").fetchone() == (12,)  # the file that it opened
-        assert values(target, "SELECT max(seq) FROM events") == [(13,)]
+            assert reader.execute("SELECT max(seq) FROM events").fetchone() == (16,)  # the file that it opened
+        assert values(target, "SELECT max(seq) FROM events") == [(17,)]
         publishing.send_signal(signal.SIGINT)
         publishing.communicate(timeout=30)
         assert publishing.returncode == ExitCode.OK
@@ -79,21 +79,21 @@ def test_a_snapshot_is_published_again_and_again_while_others_read_it(lab: Lab, 
 
 def test_a_replay_ends_where_it_is_told_and_ranks_as_of_then(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
     target = tmp_path / "then.duckdb"
-    assert mesh("replay", target, "--to-seq", 8) == Done(0, "8\n", "")
+    assert mesh("replay", target, "--to-seq", 11) == Done(0, "11\n", "")
     assert values(target, "SELECT proposal, mean FROM leaderboard") == [(lab.worse, 0.75)]
-    assert mesh("replay", target) == Done(0, "12\n", "")
-    [(time,)] = values(target, "SELECT time FROM events WHERE seq = 8")
-    assert mesh("replay", target, "--to-time", f"{time}+00:00") == Done(0, "8\n", "")
-    assert mesh("replay", target, "--to-time", str(time)) == Done(0, "8\n", "")
+    assert mesh("replay", target) == Done(0, "16\n", "")
+    [(time,)] = values(target, "SELECT time FROM events WHERE seq = 11")
+    assert mesh("replay", target, "--to-time", f"{time}+00:00") == Done(0, "11\n", "")
+    assert mesh("replay", target, "--to-time", str(time)) == Done(0, "11\n", "")
     assert mesh("replay", target, "--to-time", "2020-01-01") == Done(0, "0\n", "")
     assert values(target, "SELECT count(*) FROM events") == [(0,)]
-    assert mesh("replay", target, "--to-seq", 99).out == "12\n"
+    assert mesh("replay", target, "--to-seq", 99).out == "16\n"
     assert not target.with_name("then.duckdb.wal").exists()
 
 
 def test_every_promised_view_is_also_a_parquet_file(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:
     folder = tmp_path / "parquet"
-    for words in (["snapshot", tmp_path / "a.duckdb"], ["replay", tmp_path / "b.duckdb", "--to-seq", 12]):
+    for words in (["snapshot", tmp_path / "a.duckdb"], ["replay", tmp_path / "b.duckdb", "--to-seq", 16]):
         assert mesh(*words, "--parquet", folder).code == 0
         assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.parquet" for name in promised_views())
         with duckdb.connect() as db:
@@ -113,7 +113,7 @@ def test_parquet_files_by_day_are_written_once_and_read_as_the_manual_says(
     refused(mesh("snapshot", tmp_path / "a.duckdb", "--by-day"), ExitCode.BAD_INPUT, "name their folder with --parquet")
     said = mesh("snapshot", tmp_path / "a.duckdb", "--parquet", folder, "--by-day").err
     count = len([*folder.rglob("data.parquet")])
-    assert said == f"{tmp_path}/a.duckdb as of tiny 12; {count} of {count} Parquet files in {folder} have changed\n"
+    assert said == f"{tmp_path}/a.duckdb as of tiny 16; {count} of {count} Parquet files in {folder} have changed\n"
     again = mesh("snapshot", tmp_path / "a.duckdb", "--parquet", folder, "--by-day").err
     assert f"; 0 of {count} Parquet files" in again
     assert mesh("replay", tmp_path / "b.duckdb", "--parquet", folder, "--by-day").code == 0
@@ -124,7 +124,7 @@ def test_parquet_files_by_day_are_written_once_and_read_as_the_manual_says(
         lake = lake.replace("lake.duckdb", str(tmp_path / "lake.duckdb")).replace("current_date", "DATE '2999-01-01'")
         for _ in range(2):
             db.execute(lake.replace("ATTACH", "ATTACH IF NOT EXISTS"))
-            assert db.execute("SELECT count(*) FROM lake.events").fetchone() == (12,)
+            assert db.execute("SELECT count(*) FROM lake.events").fetchone() == (16,)
 
 
 def test_what_is_no_database_is_never_replaced(lab: Lab, mesh: Mesh, tmp_path: Path) -> None:

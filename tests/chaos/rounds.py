@@ -30,8 +30,8 @@ from tests.support.arenas import ARENA, SCORE, TRAIN, write_arena
 from tests.support.small_disk import SmallDisk
 from tests.support.swarm import Swarm, swarm_of
 
-START_WITHIN_S = 60
-END_WITHIN_S = 60
+START_WITHIN_S = 120
+END_WITHIN_S = 120
 REST_WITHIN_S = 180
 PREPARE = """
 import os, pathlib
