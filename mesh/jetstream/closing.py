@@ -21,12 +21,18 @@ class Interrupted(BusError):
 async def close_client(nc: Client) -> None:
     """Close a client, also one that has closed itself, within a few seconds."""
     with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
-        await nc.close()
-        # nats-py leaves the socket of an interrupted first connection open.
-        transport: Any = nc._transport
-        if transport is not None:
-            transport.close()
-            await transport.wait_closed()
+        try:
+            await nc.close()
+            # nats-py leaves the socket of an interrupted first connection open.
+            transport: Any = nc._transport
+            if transport is not None:
+                transport.close()
+                await transport.wait_closed()
+        except asyncio.CancelledError:
+            # All who wait for the end of a stream share one future: who was cut off before us has cancelled it.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
     # An error while nats-py closes leaves its tasks running, and a later close does nothing.
     inner: Any = nc
     tasks = [inner._reading_task, inner._ping_interval_task, inner._flusher_task, inner._reconnection_task]
