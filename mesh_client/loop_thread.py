@@ -1,7 +1,9 @@
 """An event loop in a thread, in which an asynchronous client is open, for callers without one."""
 
+import asyncio
 import atexit
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractAsyncContextManager, suppress
@@ -18,6 +20,8 @@ _Result = TypeVar("_Result")
 
 _CLOSED_WITHIN_S = 20.0
 """Seconds in which closing ends; the thread ends with the process in any case."""
+_WORKERS_END_WITHIN_S = 5.0
+"""Seconds in which the threads that did blocking work for the event loop end."""
 
 
 class LoopThread(Generic[_Opened]):
@@ -35,6 +39,7 @@ class LoopThread(Generic[_Opened]):
         self._portal: BlockingPortal | None = None
         self._closing: anyio.Event | None = None
         self._scope: anyio.CancelScope | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, args=(open_it,), name="mesh-client", daemon=True)
         self._thread.start()
         atexit.register(self.close)  # a thread that still works at the end of the interpreter may abort the process
@@ -96,7 +101,10 @@ class LoopThread(Generic[_Opened]):
 
     def _run(self, open_it: Callable[[], AbstractAsyncContextManager[_Opened]]) -> None:
         try:
-            anyio.run(self._serve, open_it)
+            try:
+                anyio.run(self._serve, open_it)
+            finally:
+                self._await_workers()
         except BaseException as group:  # everything is told to who waits for it
             error = leaf(group)
             if not self._ready.done():
@@ -106,7 +114,19 @@ class LoopThread(Generic[_Opened]):
             self._ended.set_result(None)
         atexit.unregister(self.close)
 
+    def _await_workers(self) -> None:
+        """Wait for anyio's threads of the ended loop: anyio tells them to stop and does not wait.
+
+        What such a thread still holds, a connection to DuckDB say, is not freed at the interpreter's end, which DuckDB
+        reports on the user's terminal.
+        """
+        until = time.monotonic() + _WORKERS_END_WITHIN_S
+        for thread in threading.enumerate():
+            if self._loop is not None and getattr(thread, "loop", None) is self._loop:
+                thread.join(max(0.0, until - time.monotonic()))
+
     async def _serve(self, open_it: Callable[[], AbstractAsyncContextManager[_Opened]]) -> None:
+        self._loop = asyncio.get_running_loop()
         async with BlockingPortal() as portal:
             self._portal = portal
             try:

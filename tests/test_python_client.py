@@ -191,7 +191,7 @@ async def test_a_script_that_never_closes_ends_at_once_and_a_dropped_client_lets
 
     done = await in_thread(script)
     assert (done.returncode, done.stdout) == (1, "False\n"), done.stderr
-    assert done.stderr.endswith("KeyError: 'mine'\n")
+    assert done.stderr.endswith("KeyError: 'mine'\n"), done.stderr
 
 
 async def test_a_client_reads_the_code_and_says_what_it_thinks(tiny: str) -> None:
