@@ -31,6 +31,7 @@ import anyio.to_thread
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from benchmarks.parts.arena_text import arena_text
 from benchmarks.parts.harness import Figures, Goal, percentile, say, told
 from benchmarks.parts.three_servers import NODES, Servers, three_servers
 from mesh import events as e
@@ -55,23 +56,7 @@ REST_WITHIN_S = 120
 PAIRS, PAIRS_OF = 20, 20
 
 _FILES = {
-    "arena.toml": """
-[arena]
-name = "tiny"
-summary = "Three seconds of sleep, then a parabola"
-[objective]
-metric = "loss"
-direction = "minimize"
-[artifact]
-editable = ["train.py"]
-[trial]
-command = ["python", "train.py"]
-budget_s = 5.0
-deadline_s = 60.0
-[score]
-how = "command"
-command = ["python", "score.py"]
-""",
+    "arena.toml": arena_text("tiny", budget_s=5, deadline_s=60),
     "train.py": """
 import json, os, pathlib, time
 

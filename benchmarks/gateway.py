@@ -19,6 +19,7 @@ from pathlib import Path
 import anyio
 import psutil
 
+from benchmarks.parts.arena_text import SCORE_OF_OUTPUT, arena_text
 from benchmarks.parts.gateway_client import HttpClient, keys_of_members, own_gateway
 from benchmarks.parts.harness import Figures, Goal, say
 from benchmarks.parts.mcp_calls import measure_mcp
@@ -49,22 +50,7 @@ GOALS: dict[str, Goal] = {
     "mcp_over_ms": ("<=", 3),
     "mcp_start_cpu_s": ("<=", 1.0),
 }
-ARENA = r"""
-[arena]
-name = "bench"
-[objective]
-metric = "loss"
-direction = "minimize"
-[artifact]
-editable = ["train.py"]
-[trial]
-command = ["python", "train.py"]
-budget_s = 1.0
-deadline_s = 30.0
-[score]
-how = "stdout"
-pattern = 'loss: (\S+)'
-"""
+ARENA = arena_text("bench", budget_s=1, deadline_s=30, score=SCORE_OF_OUTPUT)
 PROGRAM = "print('loss: 1.0')\n"
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import Process
 
+from benchmarks.parts.arena_text import arena_text
 from benchmarks.parts.harness import Figures, Goal, memory_mb, say
 from mesh import events as e
 from mesh.bus import ArenaBus
@@ -44,23 +45,7 @@ WITHIN_S = 900
 DRAIN_S = 20
 """How long requests may still wait for an answer once all agents have left; later ones are lost."""
 
-_ARENA = """
-[arena]
-name = "crowd"
-summary = "Eight knobs and a made-up score"
-[objective]
-metric = "loss"
-direction = "minimize"
-[artifact]
-editable = ["train.py"]
-[trial]
-command = ["python", "train.py"]
-budget_s = 1.0
-deadline_s = 2.0
-[score]
-how = "command"
-command = ["python", "score.py"]
-"""
+_ARENA = arena_text("crowd", budget_s=1, deadline_s=2)
 _KNOBS = "".join(f"KNOB_{n} = {n + 0.5}  # mesh: 0.01..100.0 log\n" for n in range(8))
 
 

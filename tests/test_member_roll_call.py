@@ -1,6 +1,7 @@
 """The hub's own processes call the roll of members; a member that tries is told so, and calls nobody gone."""
 
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -11,6 +12,7 @@ from gateway.http.arenas import Arenas
 from gateway.http.silent_members import report_silent_members
 from mesh import silent
 from mesh.board import Board
+from mesh.bus import Hub
 from mesh.errors import BusRefused
 from mesh.events import WorkerJoined, WorkerLeft
 from mesh.jetstream import connect
@@ -19,22 +21,28 @@ from mesh.wire import Pattern, Post
 from tests.support.member_hub import member_hub
 
 
-async def test_the_hub_hears_which_members_are_there_and_a_member_may_not_ask(tmp_path: Path) -> None:
-    with member_hub(tmp_path / "hub") as hub:
+@asynccontextmanager
+async def owner_and_two_workers(folder: Path) -> AsyncIterator[tuple[Hub, Hub, Hub]]:
+    """Connections of the hub itself and of its members `gpu7` and `gpu8`."""
+    with member_hub(folder) as hub:
         async with (
             connect(hub.url, credentials=hub.owner) as owner,
             connect(hub.url, credentials=hub.member("worker", "gpu7")) as one,
             connect(hub.url, credentials=hub.member("worker", "gpu8")) as other,
-            anyio.create_task_group() as tasks,
         ):
-            ours, here, asks = await owner.arena("a", create=True), await one.arena("a"), await other.arena("a")
-            tasks.start_soon(answer_roll_call, here, "b7")
-            with anyio.fail_after(30):
-                while await roll_call(ours, ["b7", "b8"]) != {"b7"}:
-                    await anyio.sleep(0.05)
-            with pytest.raises(BusRefused, match=r"refuses live\.a\.here\.b"):
-                await roll_call(asks, ["b7", "b8"])
-            tasks.cancel_scope.cancel()
+            yield owner, one, other
+
+
+async def test_the_hub_hears_which_members_are_there_and_a_member_may_not_ask(tmp_path: Path) -> None:
+    async with owner_and_two_workers(tmp_path / "hub") as (owner, one, other), anyio.create_task_group() as tasks:
+        ours, here, asks = await owner.arena("a", create=True), await one.arena("a"), await other.arena("a")
+        tasks.start_soon(answer_roll_call, here, "b7")
+        with anyio.fail_after(30):
+            while await roll_call(ours, ["b7", "b8"]) != {"b7"}:
+                await anyio.sleep(0.05)
+        with pytest.raises(BusRefused, match=r"refuses live\.a\.here\.b"):
+            await roll_call(asks, ["b7", "b8"])
+        tasks.cancel_scope.cancel()
 
 
 async def test_who_watches_as_a_member_counts_nobody_as_gone(tmp_path: Path) -> None:
@@ -66,25 +74,19 @@ async def test_the_hub_says_which_workers_among_its_members_are_gone(
 ) -> None:
     monkeypatch.setattr(silent, "ASK_EVERY_S", 0.1)
     monkeypatch.setattr(silent, "GONE_AFTER_S", 0.5)
-    with member_hub(tmp_path / "hub") as hub:
-        async with (
-            connect(hub.url, credentials=hub.owner) as owner,
-            connect(hub.url, credentials=hub.member("worker", "gpu7")) as one,
-            connect(hub.url, credentials=hub.member("worker", "gpu8")) as other,
-            anyio.create_task_group() as tasks,
-        ):
-            ours, alive, dead = await owner.arena("a", create=True), await one.arena("a"), await other.arena("a")
-            tasks.start_soon(answer_roll_call, alive, "b7")
-            for bus, name, boot in ((alive, "gpu7", "b7"), (dead, "gpu8", "b8")):
-                joined = WorkerJoined(boot=boot, worker_class="cpu", device="cpu", slots=1)
-                await bus.post(Post.new(name, joined))
-            arenas = Arenas(owner, tmp_path / "home", mounts.INDEXES, beside=report_silent_members)
-            await tasks.start(arenas.keep)
-            with anyio.fail_after(60):
-                async with aclosing(ours.read(follow=True, only=[Pattern(kind="worker.left")])) as batches:
-                    left = (await anext(batches))[0].post
-            assert left
-            assert (left.author, left.event) == (
-                "gateway", WorkerLeft(boot="b8", reason="does not answer", silent=True)
-            )  # fmt: skip
-            tasks.cancel_scope.cancel()
+    async with owner_and_two_workers(tmp_path / "hub") as (owner, one, other), anyio.create_task_group() as tasks:
+        ours, alive, dead = await owner.arena("a", create=True), await one.arena("a"), await other.arena("a")
+        tasks.start_soon(answer_roll_call, alive, "b7")
+        for bus, name, boot in ((alive, "gpu7", "b7"), (dead, "gpu8", "b8")):
+            joined = WorkerJoined(boot=boot, worker_class="cpu", device="cpu", slots=1)
+            await bus.post(Post.new(name, joined))
+        arenas = Arenas(owner, tmp_path / "home", mounts.INDEXES, beside=report_silent_members)
+        await tasks.start(arenas.keep)
+        with anyio.fail_after(60):
+            async with aclosing(ours.read(follow=True, only=[Pattern(kind="worker.left")])) as batches:
+                left = (await anext(batches))[0].post
+        assert left
+        assert (left.author, left.event) == (
+            "gateway", WorkerLeft(boot="b8", reason="does not answer", silent=True)
+        )  # fmt: skip
+        tasks.cancel_scope.cancel()

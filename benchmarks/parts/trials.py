@@ -16,6 +16,7 @@ import anyio
 import msgspec
 import psutil
 
+from benchmarks.parts.arena_text import arena_text
 from benchmarks.parts.harness import say
 from mesh import events as e
 from mesh import settings
@@ -27,24 +28,7 @@ from mesh.open_arena import open_arena
 from mesh.server import embedded
 from mesh.wire import Post
 
-ARENA = """
-[arena]
-name = "bench"
-summary = "What a trial costs beside its own work"
-[objective]
-metric = "loss"
-direction = "minimize"
-[artifact]
-editable = ["train.py"]
-[trial]
-command = ["python", "train.py"]
-budget_s = 10
-deadline_s = 60
-preload = ["torch"]
-[score]
-how = "command"
-command = ["python", "score.py"]
-"""
+ARENA = arena_text("bench", budget_s=10, deadline_s=60, trial='preload = ["torch"]')
 SCORE = """
 import os, pathlib
 print(pathlib.Path(os.environ["MESH_OUT"], "score.json").read_text())

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Json, Nats, app, print_json
+from mesh_cli.app import Json, Nats, app
 from mesh_cli.exit import run
 
 gateway = App(name="gateway")
@@ -161,14 +161,10 @@ def members(*, nats: Nats = None, json: Json = False) -> int:
     """
 
     async def work() -> None:
-        from mesh_cli.live.gateway import member_rows, member_table, reach_members
+        from mesh_cli.live.gateway import members_text, reach_members
 
         async with reach_members(nats) as known:
-            rows = member_rows(known.index)
-        if json:
-            print_json(rows)
-        else:
-            print(member_table(rows))
+            print(members_text(known.index, json=json))
 
     return run(work)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import Json, print_json
+from mesh_cli.app import Json
 from mesh_cli.commands.hub import HubDir, hub
 from mesh_cli.exit import run
 
@@ -54,14 +54,10 @@ def members(*, directory: HubDir = None, json: Json = False) -> int:
     async def work() -> None:
         from mesh_cli.hub.members import reach_hub_members
         from mesh_cli.hub.serving import opened_hub
-        from mesh_cli.live.gateway import member_rows, member_table
+        from mesh_cli.live.gateway import members_text
 
         async with reach_hub_members(opened_hub(directory)) as known:
-            rows = member_rows(known.index)
-        if json:
-            print_json(rows)
-        else:
-            print(member_table(rows))
+            print(members_text(known.index, json=json))
 
     return run(work)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
+import msgspec
 
 from mesh import settings
 from mesh.errors import BadInput, UnknownName
@@ -228,12 +229,15 @@ async def reach_members(
             tasks.cancel_scope.cancel()
 
 
-def member_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the rows as lines of a table, as wide as the output."""
+def members_text(index: "MemberIndex", *, json: bool) -> str:
+    """Return invitations and members as JSON, or as a table as wide as the output."""
+    rows = _member_rows(index)
+    if json:
+        return msgspec.json.encode(rows).decode()
     return "\n".join(aligned(_MEMBER_COLUMNS, [_member_cells(row) for row in rows], width_of_output()))
 
 
-def member_rows(index: "MemberIndex") -> list[dict[str, Any]]:
+def _member_rows(index: "MemberIndex") -> list[dict[str, Any]]:
     """Return a row for each invitation and member, the oldest first."""
     rows = [
         {
