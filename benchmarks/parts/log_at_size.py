@@ -2,9 +2,9 @@
 
 One stream gets `FACTS` facts of the real size and another `OBJECTS` objects of 1 kB, with sync relaxed. Then the server
 is stopped and started, killed and started, and measured with sync `always` against an empty arena beside, in turns.
-With `project`, a projector then folds the log, and a bare client fetches and acknowledges the same entries. The last
-line is JSON. Ten million facts take 12 GB of disk in the temporary folder, and the projector's file more; all is
-deleted in the end.
+With `project`, a projector then folds the log, and a bare client fetches and acknowledges the same entries; `late_*`
+say how flat both are (`benchmarks.parts.fold`). The last line is JSON. Ten million facts take 12 GB of disk in the
+temporary folder, and the projector's file more; all is deleted in the end.
 """
 
 import os
@@ -150,6 +150,7 @@ async def _projected(url: str, count: int, path: Path) -> Figures:
         "fetch_per_s": count / took["fetch"]["seconds"],
         "project_per_s": count / took["project"]["seconds"],
         "project_to_fetch": took["fetch"]["seconds"] / took["project"]["seconds"],
+        **{f"{how}_{name}": took[how][name] for how in took for name in ("late_time", "late_cpu")},
         "projector_peak_mb": took["project"]["peak_mb"],
         "projector_file_bytes": path.stat().st_size,
         "projector_file_bytes_per_fact": path.stat().st_size / count,
