@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+import anyio
 import duckdb
 import msgspec
 
@@ -113,7 +114,8 @@ class Projection:
         self._open: dict[str, OpenRuns] = {}
         self._rules: dict[str, Rule | None] = {}
         self._standings: dict[str, Standings] = {}
-        self.damage = ""
+        self.damage = ""  # why the file cannot be used any more
+        self.asked = anyio.Event()  # is set, and replaced, when somebody asks
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = duckdb.connect(str(path), config=_CONFIG)
@@ -199,6 +201,11 @@ class Projection:
         """Close the file."""
         with self._lock, suppress(duckdb.Error):  # it writes its log into the file, which may be damaged
             self._db.close()
+
+    def note_question(self) -> None:
+        """Tell who rests between two writes that somebody asks."""
+        self.asked.set()
+        self.asked = anyio.Event()
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a connection of its own to the file."""

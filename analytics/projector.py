@@ -26,7 +26,8 @@ _MOST = 4000
 _REST, _LONGEST_REST_S = 4, 0.2
 """A write of few new entries is followed by a rest so many times as long, within bounds: the next one takes more.
 
-A write has a cost of its own, as much as that of a hundred entries.
+A write has a cost of its own, as much as that of a hundred entries. Who asks the projector ends the rest when it is as
+long as the write: what was posted meanwhile is in the next answer.
 """
 _FEW = 200
 """Entries of a write after which it does not rest: a log is read that others wait for."""
@@ -144,9 +145,17 @@ async def _fold(
                 await _append(projection, arena, identity, together)
                 reached(together[-1].seq)
                 if rests and len(together) < _FEW:
-                    await anyio.sleep(min(_LONGEST_REST_S, _REST * (anyio.current_time() - began)))
+                    await _rest(projection, anyio.current_time() - began)
     except BaseExceptionGroup as group:
         raise leaf(group) from None
+
+
+async def _rest(projection: Projection, write_s: float) -> None:
+    """Rest after a write that took so many seconds; less if somebody asks meanwhile."""
+    asked, rest_s = projection.asked, min(_LONGEST_REST_S, _REST * write_s)
+    await anyio.sleep(min(write_s, rest_s))
+    with anyio.move_on_after(rest_s - write_s):
+        await asked.wait()
 
 
 async def _append(projection: Projection, arena: str, identity: str, batch: Sequence[Entry]) -> None:

@@ -151,6 +151,7 @@ class SqlServer:
             raise QueryError(
                 f"the query has {len(query.sql):,} characters; at most {MAX_SQL:,} are allowed: shorten it"
             )
+        self._projection.note_question()
         return Running(self._projection, query.sql, min(max(query.timeout_s, 0.01), MAX_TIMEOUT_S))
 
     async def _page(self, name: str, held: _Open) -> Answer:
