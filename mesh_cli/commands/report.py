@@ -34,13 +34,17 @@ def report(
     """
 
     async def work() -> None:
-        from mesh_cli.connect import reach
-        from mesh_cli.history.report import STDOUT, report_form, write
-        from mesh_cli.history.report import report as made
+        from mesh_cli.render.step_progress import StepProgress
 
-        form = report_form(output)
-        async with reach(arena, nats) as bus:
-            data, verdict = await made(bus, form, to_seq)
+        with StepProgress() as progress:
+            progress.at("report: starting")  # before the imports, which take most of a second
+            from mesh_cli.connect import reach
+            from mesh_cli.history.report import STDOUT, report_form, write
+            from mesh_cli.history.report import report as made
+
+            form = report_form(output)
+            async with reach(arena, nats) as bus:
+                data, verdict = await made(bus, form, to_seq, progress.at)
         if output == STDOUT:
             print(data.decode(), end="")
         else:

@@ -28,7 +28,6 @@ from mesh_cli.connect import board_of, code_store_of
 from mesh_cli.projected.asking import from_projector
 from mesh_cli.projected.state import projected_state
 from mesh_cli.render.output import atomically
-from mesh_cli.render.step_progress import StepProgress
 
 FORMS = {".html": "html", ".htm": "html", ".png": "png", ".md": "markdown"}
 STDOUT = Path("-")
@@ -49,23 +48,30 @@ def report_form(target: Path) -> str:
     return FORMS[target.suffix.lower()]
 
 
-async def report(bus: JetStreamBus, form: str, to_seq: int | None) -> tuple[bytes, str]:
+async def report(
+    bus: JetStreamBus, form: str, to_seq: int | None, say: Callable[[str], None] = lambda _: None
+) -> tuple[bytes, str]:
     """Return a report of an arena in the format of its name, and its headline.
+
+    Args:
+        bus: The bus of the arena.
+        form: One of the formats in `FORMS`.
+        to_seq: The last entry of the log that counts; None for all.
+        say: Is told what is being done.
 
     Raises:
         BadInput: the arena was never opened, its log is shorter than `to_seq`, or a picture needs matplotlib.
         QueryError: the projector refused or failed.
     """
-    with StepProgress() as progress:
-        progress.at(f"report of arena {bus.arena}: looking for a projector")
-        async with projection_to_ask(bus, to_seq, progress.at) as ask:
-            data = await report_data(ask, bus.arena)
-        progress.at(f"report: the code that changed in {data.finished:,} runs")
-        diffs = {} if form == "png" else await _diffs(bus, data)
-        remarks = [*filter(None, await _remarks(bus, to_seq))]
-        page = document(data, diffs, mesh.__version__, remarks=remarks)
-        progress.at(f"report: writing {form}")
-        return await run_sync(_rendered, form, data, page), page.headline
+    say(f"report of arena {bus.arena}: looking for a projector")
+    async with projection_to_ask(bus, to_seq, say) as ask:
+        data = await report_data(ask, bus.arena)
+    say(f"report: the code that changed in {data.finished:,} runs")
+    diffs = {} if form == "png" else await _diffs(bus, data)
+    remarks = [*filter(None, await _remarks(bus, to_seq))]
+    page = document(data, diffs, mesh.__version__, remarks=remarks)
+    say(f"report: writing {form}")
+    return await run_sync(_rendered, form, data, page), page.headline
 
 
 async def _remarks(bus: JetStreamBus, to_seq: int | None) -> tuple[str, str]:
