@@ -6,6 +6,7 @@ accounts or domains put two tokens before the stream (ADR-15 of nats-architectur
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ _EXACT_NS = 2**33 * 10**9
 _INTEGERS = msgspec.json.Decoder(list[int])
 _NUMBERS = 5
 """Numbers in a reply subject."""
+_TOKENS_BEFORE = (4, 6)
+"""Tokens before the numbers; other servers put a token behind them."""
 
 
 class MessageInfo(NamedTuple):
@@ -54,13 +57,13 @@ def messages_info(replies: Sequence[str]) -> Delivered:
 
 
 def _all_numbers(replies: Sequence[str]) -> list[int]:
-    """Return the numbers of reply subjects, one after the other; where their ends are all numbers, they are JSON."""
-    first = replies[0]
-    begin = len(first) - len(first.split(".", first.count(".") + 1 - _NUMBERS)[-1])
-    try:
-        found = _INTEGERS.decode(f"[{','.join([reply[begin:] for reply in replies]).replace('.', ',')}]")
-    except msgspec.DecodeError:
-        found = []
+    """Return the numbers of reply subjects, one after the other; where they end the subjects, they are read as JSON."""
+    before = replies[0].split(".")[:-_NUMBERS]
+    found: list[int] = []
+    if len(before) in _TOKENS_BEFORE:
+        begin = len(".".join(before)) + 1
+        with suppress(msgspec.DecodeError):
+            found = _INTEGERS.decode(f"[{','.join([reply[begin:] for reply in replies]).replace('.', ',')}]")
     return found if len(found) == _NUMBERS * len(replies) else [*chain.from_iterable(map(_numbers_in, replies))]
 
 
