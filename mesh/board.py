@@ -5,7 +5,7 @@ with one key only the first counts. `mesh.board_bytes` writes a board to bytes a
 """
 
 import datetime as dt
-import sys
+from sys import intern
 
 import msgspec
 
@@ -15,7 +15,7 @@ from mesh.bounds import MAX_INTEGER
 from mesh.current_runs import runs_kept
 from mesh.failed_calls import FailedCalls
 from mesh.kept import KeptProposals, KeptRuns
-from mesh.lean import lean_finish, share_names, without_curve
+from mesh.lean import lean_finish, share_names, shared, without_curve
 from mesh.records import NOTE_CHARACTERS as NOTE_CHARACTERS
 from mesh.records import Critique as Critique
 from mesh.records import JudgeTotal as JudgeTotal
@@ -27,7 +27,7 @@ from mesh.records import Verdict as Verdict
 from mesh.records import WorkerDoubts as WorkerDoubts
 from mesh.spec import ArenaSpec
 from mesh.wire import Entry
-from mesh.worker_costs import WorkerCosts
+from mesh.worker_costs import COSTING, WorkerCosts
 
 _NOTES = 20
 """Notes whose text a board keeps: the latest, without the channel `ops`, where processes report on themselves."""
@@ -119,15 +119,17 @@ class Board(msgspec.Struct):
         if entry.seq <= self.seq:
             raise ValueError(f"entry {entry.seq} does not come after entry {self.seq}, the last one folded")
         self.seq, self.time = entry.seq, entry.time
-        if entry.post is None:
+        if (post := entry.post) is None:
             self.unknown += 1
             return self._avoid(entry.seq)
-        counts = self._take(entry, entry.post.event, entry.post.author)
-        if counts:
-            self.worker_costs.take(self, entry.time, entry.post.author, entry.post.event)
-        if counts and entry.post.cause:
-            records.note_latest(self.answered, f"{entry.post.author} {entry.post.cause}", _ANSWERED)
-        return counts or self._avoid(entry.seq)
+        event, author = post.event, post.author
+        if not self._take(entry, event, author):
+            return self._avoid(entry.seq)
+        if type(event) in COSTING:
+            self.worker_costs.take(self, entry.time, author, event)
+        if post.cause:
+            records.note_latest(self.answered, f"{author} {post.cause}", _ANSWERED)
+        return True
 
     def _avoid(self, seq: int) -> bool:
         """Note that an entry does not count: its key is still free."""
@@ -135,51 +137,20 @@ class Board(msgspec.Struct):
         return False
 
     def _take(self, entry: Entry, event: e.AnyEvent, author: str) -> bool:
+        # Frequent facts come first: to compare types takes a third of the time of a pattern.
+        if type(event) is e.RunStarted:
+            return hand_outs.fold_start(self, event, author)
+        if type(event) is e.RunFinished:
+            return self._finish(entry, event, author)
+        if type(event) is e.RunRequested:
+            return self._request(entry.seq, event)
+        if type(event) is e.CritiquePosted:
+            return self._critique(entry.seq, event, author)
+        if type(event) is e.ProposalPosted:
+            return self._propose(entry, event, author)
+        if type(event) is e.ProposalRetired:
+            return self._retire(event)
         match event:
-            case e.RunStarted():
-                return hand_outs.fold_start(self, event, author)
-            case e.RunFinished():
-                if not (run := self.runs.take_out(event.run)) or run.finished:
-                    return False
-                if not hand_outs.fold_finish(self, run, event, author):
-                    return False
-                known = self.proposals.take_out(run.requested.proposal)
-                own = self.runs.loose(known.runs) if known else []
-                if known and not any(each.finished for each in own) and not records.is_aside(run.requested):
-                    self.judged.append(entry.seq)
-                if known:
-                    known.ended += 1
-                if run.requested.lane == "explore" and event.curve and self.opened:
-                    run.rungs = records.rungs_reached(event.curve, self.opened.spec.selection.rungs)
-                run.has_curve = bool(event.curve)
-                event = lean_finish(event) if known and known.is_lean else without_curve(event)
-                share_names(event)
-                run.finished, run.finished_seq, run.finished_at = event, entry.seq, entry.time
-                if not self.scored_seq and run.has_number and run.evaluator in ("", self._evaluator):
-                    self.scored_seq = entry.seq
-                self.evidence_changes += self._is_evidence(run, own)
-                self.finished, lane = self.finished + 1, run.requested.lane
-                self.seconds[lane] = self.seconds.get(lane, 0.0) + event.trial_s + event.score_s
-                self.unfinished.pop(event.run, None)
-                self._pay(event.cost)
-                if event.judge:
-                    self.judge.add(event.judge)
-                    self.usd += event.judge.usd
-            case e.RunRequested():
-                return self._request(entry.seq, event)
-            case e.CritiquePosted():
-                return self._critique(entry.seq, event, author)
-            case e.ProposalPosted():
-                if event.tree in self.proposals:
-                    return False
-                kept = msgspec.structs.replace(event, values={}) if event.values else event  # they stay in the log
-                share_names(kept)
-                self.proposals[kept.tree] = Proposal(entry.seq, entry.time, sys.intern(author), kept)
-                self.undecided[kept.tree] = None
-                self._think(author, event.cost)
-                self.failed_calls.pop(author, None)
-            case e.ProposalRetired():
-                return self._retire(event)
             case e.NotePosted():
                 self.notes += 1
                 if event.channel != "ops":
@@ -226,28 +197,55 @@ class Board(msgspec.Struct):
                 return self._promote(entry.seq, event)
             case e.HoldoutOpened():
                 return self._look(event)
-            case e.BudgetGranted() | e.ChannelOpened() | e.CommitPushed():
-                pass  # `gateway.members` folds members, gateways fold channels and commits
-            case e.MemberInvited() | e.MemberAdmitted() | e.MemberRevoked():
-                pass
+        return True  # `gateway.members` folds members, gateways fold channels and commits
+
+    def _finish(self, entry: Entry, event: e.RunFinished, author: str) -> bool:
+        run = self.runs.take_out(event.run)
+        if not run or run.finished or not hand_outs.fold_finish(self, run, event, author):
+            return False
+        requested, opened = run.requested, self.opened
+        known = self.proposals.take_out(requested.proposal)
+        own = self.runs.loose(known.runs) if known else []
+        if known:
+            if not (known.ended and any(each.finished for each in own)) and not records.is_aside(requested):
+                self.judged.append(entry.seq)
+            known.ended += 1
+        if requested.lane == "explore" and event.curve and opened:
+            run.rungs = records.rungs_reached(event.curve, opened.spec.selection.rungs)
+        run.has_curve = bool(event.curve)
+        event = lean_finish(event) if known and known.is_lean else without_curve(event)
+        share_names(event)
+        run.finished, run.finished_seq, run.finished_at = event, entry.seq, entry.time
+        if not self.scored_seq and run.has_number and run.evaluator in ("", self._evaluator):
+            self.scored_seq = entry.seq
+        self.evidence_changes += records.is_evidence(opened, run, own)
+        self.finished += 1
+        self.seconds[requested.lane] = self.seconds.get(requested.lane, 0.0) + event.trial_s + event.score_s
+        self.unfinished.pop(event.run, None)
+        self._pay(event.cost)
+        if event.judge:
+            self.judge.add(event.judge)
+            self.usd += event.judge.usd
         return True
 
-    def _is_evidence(self, run: Run, own: list[Run]) -> bool:
-        """Tell whether the end of a run is fresh evidence, or changes the claim of a proposal that has some."""
-        if run.requested.lane in e.PROOF or self.opened is None or self.opened.spec.objective.noise == "none":
-            return True
-        if run.requested.proposal == self.opened.base_tree:
-            return True
-        return any(each.requested.lane in e.PROOF for each in own)
+    def _propose(self, entry: Entry, event: e.ProposalPosted, author: str) -> bool:
+        if event.tree in self.proposals.known:
+            return False
+        kept = msgspec.structs.replace(event, values={}) if event.values else event  # they stay in the log
+        share_names(kept)
+        self.proposals.known[kept.tree] = Proposal(entry.seq, entry.time, intern(author), kept)
+        self.undecided[kept.tree] = None
+        self._think(author, event.cost)
+        self.failed_calls.pop(author, None)
+        return True
 
     def _critique(self, seq: int, event: e.CritiquePosted, author: str) -> bool:
         target = self.runs.take_out(event.target) or self.proposals.take_out(event.target)
-        if not target or any(c.author == author for c in target.critiques):
+        if not target or (target.critiques and any(c.author == author for c in target.critiques)):
             return False
         about = target if isinstance(target, Proposal) else self.proposals.get(target.requested.proposal)
         text = "" if about and about.is_lean else event.text
-        critique = Critique(author, event.verdict, event.rule, text, event.confidence, seq)
-        share_names(critique)
+        critique = Critique(intern(author), event.verdict, intern(event.rule), shared(text), event.confidence, seq)
         target.critiques = (*target.critiques, critique)
         is_fixed = event.verdict == "block" and event.rule == ruling_out.FIXED
         if is_fixed and isinstance(target, Proposal) and ruling_out.rule_out_one(self, target, event.text):
@@ -320,10 +318,12 @@ class Board(msgspec.Struct):
 
     def _think(self, author: str, cost: e.Cost | None) -> None:
         """Add what a proposal, a critique or a failed model call cost its author."""
+        if cost is None:
+            return
         self._pay(cost)
-        if cost is not None and cost.usd is not None:
+        if cost.usd is not None:
             self.spent[author] = self.spent.get(author, 0.0) + cost.usd
-        if cost is not None and (cost.tokens_in is not None or cost.tokens_out is not None):
+        if cost.tokens_in is not None or cost.tokens_out is not None:
             total = self.tokens.get(author, 0) + (cost.tokens_in or 0) + (cost.tokens_out or 0)
             self.tokens[author] = min(total, MAX_INTEGER)  # a snapshot takes 64 bits
 

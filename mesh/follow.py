@@ -78,10 +78,11 @@ class Follower:
         self._load(head)
         if not self.board.seq and self._swarm:
             self.board = await taken_from_swarm(self._bus, self._swarm, self._identity, head) or self.board
+        fold = self.board.fold
         async with aclosing(self._bus.read(self.board.seq, until=head)) as batches:
             async for batch in batches:
                 for entry in batch:
-                    self.board.fold(entry)
+                    fold(entry)
                 if on_progress:
                     on_progress(self.board.seq, head)
         await self._save()

@@ -180,6 +180,21 @@ def is_aside(event: e.RunRequested) -> bool:
     return event.lane == "sealed" or event.audit is not None
 
 
+def is_evidence(opened: e.ArenaOpened | None, run: Run, own: Sequence[Run]) -> bool:
+    """Tell whether the end of a run is fresh evidence, or changes the claim of a proposal that has some.
+
+    Args:
+        opened: The version in force.
+        run: The run, which has ended.
+        own: The runs of its proposal.
+    """
+    if run.requested.lane in e.PROOF or opened is None or opened.spec.objective.noise == "none":
+        return True
+    if run.requested.proposal == opened.base_tree:
+        return True
+    return any(each.requested.lane in e.PROOF for each in own)
+
+
 def at_rung(curve: Sequence[e.CurvePoint], rung: float) -> float | None:
     """Return the value at which a learning curve reached a fraction of the budget; None if it has not reached it."""
     for point in curve:

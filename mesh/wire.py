@@ -9,13 +9,14 @@ entry that it has stored. Reading never fails: an entry that cannot be decoded k
 import datetime as dt
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Annotated, Any, Self
 
 import msgspec
 import uuid_utils
 from msgspec import Meta
 
-from mesh.bounds import Word, not_finite, pattern_in_words
+from mesh.bounds import MAX_INTEGER, Word, not_finite, pattern_in_words
 from mesh.errors import BadInput
 from mesh.events import KINDS, AnyEvent, ArenaClosed, ArenaOpened, kind_of
 from mesh.spec import as_set, unusable
@@ -99,8 +100,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     raw: bytes
 
 
-_TAGS = {kind: tag for tag, kind in KINDS.items()}
-_OF_VERSIONS = (ArenaOpened, ArenaClosed)
+_OF_KIND = {kind: (tag, _IS_KEY[kind.key_tokens], kind in (ArenaOpened, ArenaClosed)) for tag, kind in KINDS.items()}
+"""By the type of a fact: its tag, what matches its key, and whether it is about a version of an arena."""
 _ENCODE = msgspec.json.Encoder()
 _DECODE = msgspec.json.Decoder(Post)
 
@@ -271,22 +272,7 @@ def decode(subject: str, data: bytes) -> Post | None:
     The server checks only the subject. So a post is refused if its author, kind or key differ from its subject, or if
     `encode` would refuse it.
     """
-    return _decode(parse_subject(subject), data)
-
-
-def _decode(where: Subject | None, data: bytes) -> Post | None:
-    if where is None or len(data) > MAX_POST_BYTES:
-        return None
-    try:
-        post = _DECODE.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    event = post.event
-    key, author = event.key(post.id), post.author
-    if where.author != author or where.key != key or where.kind != _TAGS[type(event)]:
-        return None
-    is_whole = _FIRST_YEAR <= post.at.year <= _LAST_YEAR and _TOKEN.fullmatch(author)
-    return post if is_whole and _IS_KEY[event.key_tokens](key) else None
+    return entry(MAX_INTEGER, dt.datetime.now(dt.UTC), subject, data).post
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:
@@ -297,25 +283,69 @@ def entry_row(entry: Entry) -> dict[str, Any]:
 
 
 def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
-    """Return an entry of the log; it never fails.
+    """Return one entry of the log, as `entries`."""
+    return entries((seq,), (time,), (subject,), (data,))[0]
+
+
+def entries(
+    seqs: Iterable[int], times: Iterable[dt.datetime], subjects: Iterable[str], data: Iterable[bytes]
+) -> list[Entry]:
+    """Return entries of a log; it never fails.
 
     Each version of an arena is an entry of its log. So a version above `seq` is not believed: otherwise one fact with
     the greatest version could keep all later versions from ever being opened. Nor is a specification that no worker can
     use.
 
     Args:
-        seq: its sequence.
-        time: the server's time.
-        subject: its subject.
-        data: its bytes.
+        seqs: their sequences.
+        times: the server's times.
+        subjects: their subjects.
+        data: their bytes.
     """
-    where = parse_subject(subject)
-    post = _decode(where, data)
-    event = post.event if post else None
-    if isinstance(event, _OF_VERSIONS) and (event.version > seq or _is_unusable(event)):
-        post = None
-    return Entry(seq, time, where or Subject(arena="", kind=subject, key="", author=""), post, data)
+    found: list[Entry] = []
+    arena = prefix = ""
+    for seq, time, subject, raw in zip(seqs, times, subjects, data, strict=True):
+        if not prefix or not subject.startswith(prefix):  # those of one log have the same
+            arena, prefix = _arena_of(subject)
+        try:
+            post = _DECODE.decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            found.append(_unread(seq, time, subject, raw))
+            continue
+        event, author = post.event, post.author
+        tag, is_key, is_version = _OF_KIND[type(event)]
+        key = event.key(post.id)
+        is_post = subject == f"{prefix}{tag}.{key}.{author}" and is_key(key) and _is_author(author)
+        is_post = is_post and _FIRST_YEAR <= post.at.year <= _LAST_YEAR and len(raw) <= MAX_POST_BYTES
+        if is_post and not (is_version and _is_unbelievable(event, seq)):
+            found.append(Entry(seq, time, Subject(arena, tag, key, author), post, raw))
+        else:
+            found.append(_unread(seq, time, subject, raw))
+    return found
 
 
-def _is_unusable(event: ArenaOpened | ArenaClosed) -> bool:
-    return isinstance(event, ArenaOpened) and bool(unusable(event.spec))
+def _arena_of(subject: str) -> tuple[str, str]:
+    """Return the arena of a subject, and what precedes the kind in the subjects of its facts."""
+    arena = subject.removeprefix(f"{_PREFIX}.").partition(".")[0]
+    return arena, f"{_PREFIX}.{arena}."
+
+
+def _unread(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
+    """Return an entry that is not understood."""
+    where = parse_subject(subject) or Subject(arena="", kind=subject, key="", author="")
+    return Entry(seq, time, where, None, data)
+
+
+@lru_cache(maxsize=1024)
+def _is_author(name: str) -> bool:
+    return _TOKEN.fullmatch(name) is not None
+
+
+def _is_unbelievable(event: AnyEvent, seq: int) -> bool:
+    """Tell whether a fact about a version of an arena, in entry `seq`, is not believed."""
+    match event:
+        case ArenaOpened():
+            return event.version > seq or bool(unusable(event.spec))
+        case ArenaClosed():
+            return event.version > seq
+    return False

@@ -23,8 +23,10 @@ SPARE_S = 120.0
 _DOWN = dt.timedelta(seconds=300)
 """Without a fact for so long, a swarm may have been down, and workers that still count may be dead."""
 
-_RARE = frozenset({e.ArenaOpened, e.AgentJoined, e.WorkerJoined, e.WorkerLeft, e.BudgetGranted})
-"""Facts that matter here, beside those of runs, which are many."""
+COSTING = frozenset(
+    {e.RunStarted, e.RunFinished, e.ArenaOpened, e.AgentJoined, e.WorkerJoined, e.WorkerLeft, e.BudgetGranted}
+)
+"""Facts that matter here; `WorkerCosts.take` takes no others."""
 
 WAITS = 5
 """How many times its CPU seconds a score program may take in wall seconds, with `WAITS_S`: for what only waits."""
@@ -89,7 +91,7 @@ class WorkerCosts(msgspec.Struct):
     woken: dt.datetime | None = None
 
     def take(self, board: Spending, at: dt.datetime, author: str, event: e.AnyEvent) -> None:
-        """Take the next fact that counts; `board` has it already.
+        """Take the next fact that counts and is of `COSTING`; `board` has it already.
 
         Args:
             board: The board whose costs these are.
@@ -97,16 +99,14 @@ class WorkerCosts(msgspec.Struct):
             author: Who posted the fact.
             event: The fact.
         """
-        if isinstance(event, e.RunFinished):
-            self._finish(at, event)
-        elif isinstance(event, e.RunStarted):
-            self._start(board, at, event)
-        elif type(event) not in _RARE:
-            return
         if self.last is None or at - self.last > _DOWN:
             self.woken = at
         self.last = at
         match event:
+            case e.RunFinished():
+                self._finish(at, event)
+            case e.RunStarted():
+                self._start(board, at, event)
             case e.WorkerJoined():
                 self._join(board, at, author, event)
             case e.WorkerLeft():

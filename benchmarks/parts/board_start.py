@@ -57,11 +57,11 @@ async def split(bus: JetStreamBus, _: Path) -> Figures:
     board, decoding, folding, began = Board(arena=bus.arena), 0.0, 0.0, time.process_time()
     async with aclosing(bus.read(until=await bus.head())) as batches:
         async for batch in batches:
+            places = [each.subject for each in batch]
+            subjects = [f"mesh.{where.arena}.{where.kind}.{where.key}.{where.author}" for where in places]
+            seqs, times, data = zip(*((each.seq, each.time, each.raw) for each in batch), strict=True)
             at = time.process_time()
-            for each in batch:
-                where = each.subject
-                subject = f"mesh.{where.arena}.{where.kind}.{where.key}.{where.author}"
-                wire.entry(each.seq, each.time, subject, each.raw)
+            wire.entries(seqs, times, subjects, data)
             decoded = time.process_time()
             for each in batch:
                 board.fold(each)

@@ -45,16 +45,17 @@ def entries_of(messages: Sequence[HeadedMessage], *, is_batch: bool = False, pre
     Raises:
         Interrupted: a message is missing, or is not an entry.
     """
-    entries: list[Entry] = []
+    seqs, times, subjects = list[int](), list[dt.datetime](), list[str]()
     before = 0
-    for said, head, data in messages:
+    for said, head, _ in messages:
         seq = sequence_of(head)
         if is_batch and before and int(_last(head, _BEFORE)) != before:
             raise Interrupted(f"a reader missed entries before {seq}")
+        seqs.append(seq)
         before = seq
-        subject = said.removeprefix(prefix) if prefix else _last(head, _SUBJECT).decode()
-        entries.append(wire.entry(seq, dt.datetime.fromisoformat(_last(head, _TIME).decode()), subject, data))
-    return entries
+        subjects.append(said.removeprefix(prefix) if prefix else _last(head, _SUBJECT).decode())
+        times.append(dt.datetime.fromisoformat(_last(head, _TIME).decode()))
+    return wire.entries(seqs, times, subjects, [data for _, _, data in messages])
 
 
 def _last(head: bytes, name: bytes) -> bytes:

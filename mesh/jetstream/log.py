@@ -12,7 +12,8 @@ import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, NamedTuple
+from itertools import count, takewhile
+from typing import Any
 
 import anyio
 import msgspec
@@ -25,6 +26,7 @@ from mesh.errors import AlreadyPosted, BusRefused
 from mesh.jetstream.acks import Ack, ApiError
 from mesh.jetstream.closing import TRANSIENT, Interrupted
 from mesh.jetstream.cluster import refused_by
+from mesh.jetstream.delivered import messages_info
 from mesh.jetstream.direct import get_one, read_directly
 from mesh.jetstream.link import Link
 from mesh.jetstream.quick import RawMessage, take_quickly
@@ -49,9 +51,6 @@ SILENCE_S = 4.0
 
 _Publish = tuple[str, bytes, dict[str, str]]
 """Subject, data and headers."""
-_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
-_EXACT_NS = 2**33 * 10**9
-"""Nanoseconds since 1970 up to which the microseconds are exact in a float of seconds."""
 
 
 class StreamLog:
@@ -259,7 +258,7 @@ class _Pull:
         self._arrived = asyncio.Event()
         self._asked = self._place = 0
         self._pending: int | None = None
-        self._fresh = True
+        self._fresh, self._is_broken = True, False
 
     @property
     def is_dry(self) -> bool:
@@ -317,6 +316,8 @@ class _Pull:
         """Return the next entries, at least one."""
         entries: list[Entry] = []
         while not entries:
+            if self._is_broken:
+                raise Interrupted(f"a reader missed entries after {self._after}")
             wanted = PULL if self._end is None else max(1, min(PULL, self._end - self._after))
             if self._asked <= wanted // 2:
                 await self._ask(wanted - self._asked)
@@ -338,20 +339,26 @@ class _Pull:
 
     def _take(self, messages: list[RawMessage], entries: list[Entry]) -> None:
         """Add the entries of messages to others."""
-        for subject, reply, data, headers in messages:
+        for _, reply, _, headers in messages:
             if headers and not reply and (status := headers.get("Status")) is not None:
                 self._take_status(status, headers)
-                continue
-            _, seq, place, nanoseconds, pending = _numbers(reply)
-            self._asked -= 1
-            if seq <= self._after:
-                continue
-            whole = place == self._place + 1 if self._filters else seq == self._after + 1
-            if not whole and not self._fresh:
-                raise Interrupted(f"a reader missed entries before {seq}")
-            self._place, self._pending = place, pending
-            self._fresh, self._after = False, seq
-            entries.append(wire.entry(seq, _time(nanoseconds), subject, data))
+        messages = [message for message in messages if message[1]]
+        if not messages:
+            return
+        seqs, times, places, pending = messages_info([reply for _, reply, _, _ in messages])
+        self._asked -= len(seqs)
+        order, before = (places, self._place) if self._filters else (seqs, self._after)
+        first = order[0] if self._fresh else before + 1
+        if order != [*range(first, first + len(order))]:
+            self._is_broken = True
+            whole = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(order, count(first))))
+            if not whole:
+                return
+            del messages[whole:], seqs[whole:], times[whole:], places[whole:]
+        self._place, self._pending = places[-1], pending
+        self._fresh, self._after = False, seqs[-1]
+        subjects, data = [each[0] for each in messages], [each[2] for each in messages]
+        entries += wire.entries(seqs, times, subjects, data)
 
     def _take_status(self, status: str, headers: dict[str, str]) -> None:
         if status == "100":
@@ -360,39 +367,3 @@ class _Pull:
         if status != "408" or not unfilled:
             raise Interrupted(f"a reader received status {status}")
         self._asked -= unfilled
-
-
-class MessageInfo(NamedTuple):
-    """The server's data on a message: `seq` is its sequence in the stream, `place` its number for this consumer.
-
-    `attempt` counts its deliveries. `pending` is the number of messages that still wait for this consumer.
-    """
-
-    seq: int
-    time: dt.datetime
-    attempt: int
-    place: int
-    pending: int
-
-
-def message_info(reply: str) -> MessageInfo:
-    """Return the data in a message's reply subject."""
-    attempt, seq, place, nanoseconds, pending = _numbers(reply)
-    return MessageInfo(seq, _time(nanoseconds), attempt, place, pending)
-
-
-def _numbers(reply: str) -> Iterable[int]:
-    """Return deliveries, stream sequence, consumer sequence, nanoseconds and pending messages of a reply subject.
-
-    It is `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>`. Servers with accounts
-    or domains put two tokens before the stream (ADR-15 of nats-architecture-and-design).
-    """
-    parts = reply.split(".")
-    return map(int, parts[4:] if len(parts) == 9 else parts[6:11])
-
-
-def _time(nanoseconds: int) -> dt.datetime:
-    """Return the time of a server to the microsecond, which a number of seconds has until the year 2242."""
-    if nanoseconds < _EXACT_NS:
-        return dt.datetime.fromtimestamp(nanoseconds // 1000 / 1e6, dt.UTC)
-    return _EPOCH + dt.timedelta(microseconds=nanoseconds // 1000)

@@ -26,8 +26,8 @@ from mesh.bus import REQUESTS, HandedOut
 from mesh.errors import BusRefused, BusUnavailable
 from mesh.jetstream.closing import TRANSIENT
 from mesh.jetstream.cluster import CLUSTER_LEASE_S
+from mesh.jetstream.delivered import message_info
 from mesh.jetstream.link import Link
-from mesh.jetstream.log import message_info
 from mesh.jetstream.streams import stream_of
 
 LATE_S = 0.5

@@ -58,19 +58,23 @@ class QuickParser(Parser):
 
     def _take(self, data: bytes, at: int) -> tuple[int, bool]:
         """Hand on messages; return where something else begins, and whether that is a message that is cut off."""
-        found, of, is_cut = list[Any](), b"", False
+        found, of, is_cut, size, sid = list[Any](), b"", False, len(data), b""
+        taken = headed = False
         while data.startswith((b"HMSG ", b"MSG "), at):
-            end = data.find(b"\r\n", at)
+            end = data.find(b"\n", at) - 1  # one byte is found four times as fast as two
             if end < 0:
                 is_cut = True
                 break
             words = data[at:end].split(b" ")
+            if words[2] != sid:
+                sid = words[2]
+                taken, headed = sid in self.takers, sid in self.headed
             has_headers = words[0] == b"HMSG"
-            is_headed = has_headers and words[2] in self.headed
-            if not is_headed and (len(words) != 5 + has_headers or words[2] not in self.takers):
+            is_headed = has_headers and headed
+            if not is_headed and not (taken and len(words) == 5 + has_headers):
                 break
             begin, stop = end + 2, end + 2 + int(words[-1])
-            if len(data) < stop + 2:
+            if size < stop + 2:
                 is_cut = True
                 break
             body = begin
@@ -78,9 +82,9 @@ class QuickParser(Parser):
                 if not data.startswith(_NO_STATUS, begin):
                     break
                 body += int(words[-2])
-            if words[2] != of:
+            if sid != of:
                 self._hand_on(of, found)
-                found, of = [], words[2]
+                found, of = [], sid
             if is_headed:
                 found.append((words[1].decode(), data[begin:body], data[body:stop]))
             else:
