@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 
 from mesh import wire
 from mesh.jetstream.closing import Interrupted
-from mesh.jetstream.quick import HeadedMessage
+from mesh.jetstream.quick import STORED, HeadedMessage
 from mesh.wire import Entry
 
-_SEQ, _SUBJECT, _TIME, _BEFORE = (
-    b"\r\nNats-Sequence: ",
+_SUBJECT, _TIME, _BEFORE = (
     b"\r\nNats-Subject: ",
     b"\r\nNats-Time-Stamp: ",
     b"\r\nNats-Last-Sequence: ",
@@ -31,7 +30,7 @@ def sequence_of(head: bytes) -> int:
     Raises:
         Interrupted: there is none.
     """
-    return int(_last(head, _SEQ))
+    return int(_last(head, STORED))
 
 
 def entries_of(messages: Sequence[HeadedMessage], *, is_batch: bool = False, prefix: str = "") -> list[Entry]:
@@ -52,7 +51,7 @@ def entries_of(messages: Sequence[HeadedMessage], *, is_batch: bool = False, pre
         if is_batch and before and int(_last(head, _BEFORE)) != before:
             raise Interrupted(f"a reader missed entries before {seq}")
         before = seq
-        subject = said.removeprefix(prefix) if prefix else _last(head, _SUBJECT).decode()
+        subject = said.removeprefix(prefix) if prefix else _last(head, _SUBJECT).decode(errors="replace")
         entries.append(wire.entry(seq, dt.datetime.fromisoformat(_last(head, _TIME).decode()), subject, data))
     return entries
 
