@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import ssl
 import stat
 import time
 from collections.abc import AsyncIterator
@@ -12,14 +13,16 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import httpx
 import nats
 import pytest
 
+from gateway.http.limits import PER_HOUR
 from mesh.accounts.creds_file import read_creds
 from mesh.accounts.nkey import new_nkey
 from mesh.invitation import Invitation, read_invitation
 from mesh.jetstream.credentials import proof
-from mesh.membership import HubMembership, join_words, membership_of
+from mesh.membership import HubMembership, join_words, membership_of, renewal_words
 from tests.support.arenas import write_arena
 from tests.support.hub import curl
 from tests.support.own_hub import COMMAND, RunningHub, Said, ended, env_of, free_ports, new_hub, run_mesh, running
@@ -197,6 +200,50 @@ async def test_a_key_that_is_not_proved_and_a_clock_that_is_wrong_are_refused(ow
     assert (await ask(own, "/api/join", moved))[0] == 400
     status, answer = await ask(own, "/api/join", wish(time.time()))
     assert (status, answer["role"], answer["arenas"]) == (201, "agent", ["tiny"])
+
+
+async def test_a_key_that_joins_under_several_names_at_a_time_gets_one_of_them(own: RunningHub) -> None:
+    secret, key = read_invitation(await own.invite("agent", "tiny", "--uses", "9")).secret.hex(), new_nkey("user")
+    answers: list[tuple[int, dict[str, Any]]] = []
+
+    async def join_as(name: str) -> None:
+        at = time.time()
+        proof = base64.b64encode(key.sign(join_words(name, key.public, at, secret))).decode()
+        wish = {"secret": secret, "name": name, "nkey": key.public, "at": at, "proof": proof}
+        answers.append(await ask(own, "/api/join", wish))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(6):
+            tasks.start_soon(join_as, f"eve{number}")
+    assert sorted(status for status, _ in answers) == [201, *[403] * 5]
+    rows = json.loads(await own.hub("members", "--json"))
+    assert [row["state"] for row in rows] == ["invitation, used 1 of 9", "member"]
+
+
+async def test_what_a_stranger_sends_to_the_door_is_refused_in_one_sentence(own: RunningHub) -> None:
+    secret, key = read_invitation(await own.invite("worker")).secret.hex(), new_nkey("user").public
+    never = {"secret": secret, "name": "eve", "nkey": key, "proof": ""}
+    for path, wish, sentence in (
+        ("/api/join", {**never, "at": 1e300}, "at: Expected float <= 253402300799.0"),
+        ("/api/renew", {**never, "at": 1e18}, "at: Expected float <= 253402300799.0"),
+        ("/api/renew", {**never, "at": -1e300}, "at: Expected float >= 0.0"),
+        ("/api/invitation", {"secret": secret, "price_per_hour_usd": 1e308}, "price_per_hour_usd: Expected float <="),
+        ("/api/invitation", {"secret": secret, "slots": 10**30}, "slots: Expected int <= 1000000"),
+    ):
+        status, answer = await ask(own, path, wish)
+        assert (status, answer["error"].startswith(sentence)) == (400, True), (path, wish, answer)
+
+
+async def test_who_renews_with_keys_that_nobody_knows_has_to_wait_in_the_end(own: RunningHub) -> None:
+    door = f"https://127.0.0.1:{own.folder.settings.door_port}/api/renew"
+    async with httpx.AsyncClient(verify=ssl.create_default_context(cadata=own.folder.ca), timeout=60) as stranger:
+
+        async def renew() -> int:
+            key, at = new_nkey("user"), time.time()
+            proof = base64.b64encode(key.sign(renewal_words(key.public, at))).decode()
+            return (await stranger.post(door, json={"nkey": key.public, "at": at, "proof": proof})).status_code
+
+        assert [await renew() for _ in range(PER_HOUR["join"] + 2)] == [403] * PER_HOUR["join"] + [429] * 2
 
 
 async def test_a_killed_hub_knows_its_invitations_members_and_revocations_again(
