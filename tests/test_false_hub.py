@@ -24,6 +24,11 @@ class Asked:
         self.bodies: list[bytes] = []
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of a client that hangs up."""
+
+
 @contextmanager
 def false_hub(folder: Path, ca: bytes, authority: Certified, date: str = "") -> Iterator[Asked]:
     """Serve this CA by TLS with a certificate of an authority, and an answer to every question."""
@@ -49,14 +54,13 @@ def false_hub(folder: Path, ca: bytes, authority: Certified, date: str = "") -> 
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             pass
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with _Server(("127.0.0.1", 0), Handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        server.handle_error = lambda request, address: None  # type: ignore[method-assign]  # a client that hangs up
         asked = Asked(server.server_port)
         serving = threading.Thread(target=server.serve_forever)
         serving.start()
@@ -81,7 +85,7 @@ def test_a_certificate_beside_that_of_the_invitation_is_not_believed(tmp_path: P
     both = (true.certificate, evil.certificate) if order == "the own one last" else (evil.certificate, true.certificate)
     with false_hub(tmp_path, b"".join(both), evil) as asked:
         invitation = Invitation(b"s" * 16, hash_of_certificate(true.certificate.decode()), asked.place)
-        with pytest.raises(BadInput, match="the certificate of the hub at|is not the one of this invitation"):
+        with pytest.raises(BadInput, match=r"the certificate of the hub at|is not the one of this invitation"):
             offer_of(invitation, "ann", tmp_path)
         assert asked.requests == ["GET /ca.pem"]
         assert asked.bodies == []

@@ -42,8 +42,9 @@ def test_the_files_are_those_of_the_operator_alone(tmp_path: Path, nodes: tuple[
     for path in (hub.folder, *hub.folder.rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o700 if path.is_dir() else 0o644 if path.name == "ca.pem" else 0o600), path
+    more = ["routes"] if nodes else []
     assert {path.stem for path in (hub.folder / "keys").iterdir()} == {
-        "operator", "signer", *ACCOUNTS, "role-hub", *(f"role-{role}" for role in ROLE_NAMES), *(["routes"] if nodes else [])
+        "operator", "signer", *ACCOUNTS, "role-hub", *(f"role-{role}" for role in ROLE_NAMES), *more
     }  # fmt: skip
 
 

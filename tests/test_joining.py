@@ -4,10 +4,12 @@ import base64
 import json
 import os
 import re
+import resource
 import ssl
 import stat
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from mesh.accounts.nkey import new_nkey
 from mesh.invitation import Invitation, read_invitation
 from mesh.jetstream.credentials import proof
 from mesh.membership import HubMembership, join_words, membership_of, renewal_words
+from mesh.web.connection import REQUEST_S
 from tests.support.arenas import write_arena
 from tests.support.hub import curl
 from tests.support.own_hub import COMMAND, RunningHub, Said, ended, env_of, free_ports, new_hub, run_mesh, running
@@ -246,6 +249,20 @@ async def test_who_renews_with_keys_that_nobody_knows_has_to_wait_in_the_end(own
         assert [await renew() for _ in range(PER_HOUR["join"] + 2)] == [403] * PER_HOUR["join"] + [429] * 2
 
 
+async def test_who_never_ends_a_handshake_neither_stays_nor_shuts_the_others_out(own: RunningHub) -> None:
+    few = resource.prlimit(own.process.pid, resource.RLIMIT_NOFILE)[0]
+    assert few == resource.RLIM_INFINITY or few >= min(16_384, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    port, pause_s = own.folder.settings.door_port, 3 * REQUEST_S
+    silent = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(50)]
+    secret = read_invitation(await own.invite("worker")).secret.hex()
+    assert (await ask(own, "/api/invitation", {"secret": secret}))[0] == 200
+    with anyio.fail_after(pause_s):
+        for each in silent:
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                assert await each.receive() == b""
+            await each.aclose()
+
+
 async def test_a_killed_hub_knows_its_invitations_members_and_revocations_again(
     own: RunningHub, tmp_path: Path
 ) -> None:
@@ -303,6 +320,24 @@ async def test_who_is_revoked_is_cut_off_at_once_and_renews_nothing(own: Running
     assert (refused.code, refused.err) == (3, "mesh: member ann was revoked: its owner left\n")
     again = await join(tmp_path / "eve", await own.invite("observer"), "--name", "ann")
     assert (again.code, again.err) == (3, "mesh: the name ann is taken; choose another one with --name\n")
+
+
+async def test_a_hub_without_the_key_that_revokes_says_so_and_goes_on(own: RunningHub, tmp_path: Path) -> None:
+    assert (await join(tmp_path / "ann", await own.invite("observer"), "--name", "ann")).code == 0
+    file, url, key = credentials(tmp_path / "ann"), own.folder.server_url, own.folder.folder / "keys" / "signer.nk"
+    key.rename(tmp_path / "signer.nk")
+    done = await own.tried("hub", "revoke", "ann", "--dir", str(own.folder.folder))
+    assert (done.code, done.out) == (2, "")
+    assert "ann is revoked, but stays connected until its credentials end" in done.err
+    assert "has no keys/signer.nk any more: put the file back" in done.err
+    refused = await run_mesh(tmp_path / "ann", "renew")
+    assert (refused.code, refused.err) == (3, "mesh: member ann was revoked: revoked\n")
+    assert own.process.returncode is None
+    (tmp_path / "signer.nk").rename(key)
+    with anyio.fail_after(60):
+        while await is_let_in(file, url, "ann"):
+            await anyio.sleep(0.1)
+    assert (await join(tmp_path / "bob", await own.invite("observer"), "--name", "bob")).code == 0
 
 
 async def test_a_hub_ends_on_ctrl_c_and_leaves_no_server(tmp_path: Path) -> None:

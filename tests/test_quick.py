@@ -9,7 +9,6 @@ from nats.protocol.parser import Parser
 
 from mesh.jetstream.quick import HeadedMessage, QuickParser, RawMessage, quick_client
 
-
 STORED_HEADS = (b"NATS/1.0\r\nNats-Sequence: 1\r\n\r\n", b"HTTP/1.1 200 OK\r\nNats-Sequence: 2\r\n\r\n")
 """Headers of messages that a server has stored; whoever posted them has written the first line."""
 

@@ -146,8 +146,14 @@ async def test_no_header_makes_the_server_write_where_a_member_may_not(tmp_path:
     async with company(tmp_path / "hub", ["one"]) as hub:
         mallory = await hub.member("agent", "mallory")
         for number, place in enumerate(
-            ("mesh.one.note.posted.x.ann", "mesh.two.note.posted.x.mallory", "tail.mesh.one.note.posted.x.ann",
-             "_INBOX_ann.x", "$SYS.REQ.USER.INFO", f"$JS.ACK.{LANE}.1.1.1.1.1")  # fmt: skip
+            (
+                "mesh.one.note.posted.x.ann",
+                "mesh.two.note.posted.x.mallory",
+                "tail.mesh.one.note.posted.x.ann",
+                "_INBOX_ann.x",
+                "$SYS.REQ.USER.INFO",
+                f"$JS.ACK.{LANE}.1.1.1.1.1",
+            )
         ):
             for subject in (f"mesh.one.note.posted.{number}.mallory", f"{JS}INFO", "live.one.sql"):
                 for headers in ({}, {"Nats-Trace-Only": "true"}):

@@ -33,7 +33,6 @@ from mesh.events import MemberAdmitted, MemberInvited
 from mesh.membership import join_words, renewal_words, two_clocks
 from mesh.money import cost_line, pays_with, why_unpaid
 
-
 _LATEST_S = 253_402_300_799.0
 """The last second of the year 9999; no calendar has later ones."""
 

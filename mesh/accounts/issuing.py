@@ -25,8 +25,9 @@ LIFETIME_S = 24 * 3600.0
 """Seconds for which a member's token holds; it is renewed long before."""
 MOST_LIFETIME_S = 7 * LIFETIME_S
 _CLOCK_AHEAD_S = 30 * 24 * 3600
-"""Seconds by which the clock of the hub may have been ahead when it made a token: a revocation is of all tokens of a key
-that were made until some time, and so of those that seem to be made after it.
+"""Seconds by which the clock of the hub may have been ahead when it made a token.
+
+A revocation is of all tokens of a key that were made until some time, and so of those that seem to be made after it.
 """
 
 
