@@ -28,7 +28,18 @@ from mesh.membership import HubMembership, join_words, membership_of, renewal_wo
 from mesh.web.connection import REQUEST_S
 from tests.support.arenas import write_arena
 from tests.support.hub import curl
-from tests.support.own_hub import COMMAND, RunningHub, Said, ended, env_of, free_ports, new_hub, run_mesh, running
+from tests.support.own_hub import (
+    COMMAND,
+    RunningHub,
+    Said,
+    ended,
+    env_of,
+    free_ports,
+    joining,
+    new_hub,
+    run_mesh,
+    running,
+)
 from tests.support.terminal import Terminal
 
 
@@ -361,3 +372,13 @@ async def test_a_hub_that_does_not_run_and_a_folder_without_one_are_said(tmp_pat
             second = await anyio.run_process(command, check=False, env=env_of(tmp_path))
         assert second.returncode == 3
         assert b"another mesh hub start runs the server" in second.stderr
+
+
+async def test_no_other_user_reads_the_invitation_in_the_list_of_processes(own: RunningHub, tmp_path: Path) -> None:
+    home, invitation = tmp_path / "gpu7", await own.invite("worker", "tiny", "--uses", "5")
+    home.mkdir()
+    words = (invitation, "--name", "gpu7", "--device", "cpu", "--sandbox", "none")
+    async with joining(home, words, shows="takes runs of arena tiny") as process:
+        listed = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert b"join\0****" in listed
+        assert invitation.encode() not in listed

@@ -85,7 +85,7 @@ def _bound_handshakes() -> None:
 
     Only after a handshake does a connection count among those of `Connection`. uvicorn has no setting for its time.
     """
-    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = REQUEST_S  # type: ignore[misc]
+    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = REQUEST_S
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(_MOST_FILES, most)
     if few != resource.RLIM_INFINITY and few < wanted:
