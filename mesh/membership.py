@@ -229,20 +229,23 @@ def _fetch_ca(invitation: Invitation) -> str:
     loose = ssl._create_unverified_context()
     loose.minimum_version = ssl.TLSVersion.TLSv1_3
     status, headers, data = _request(place, loose, "GET", "/ca.pem")
-    pem = data.decode("ascii", "replace")
     try:
-        found = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).digest()
+        certificate = ssl.PEM_cert_to_DER_cert(data.decode("ascii", "replace"))
     except ValueError:
-        found = b""
+        certificate = b""
+    found = hashlib.sha256(certificate).digest()
     if status != 200 or not hmac.compare_digest(found, invitation.fingerprint):
         raise BadInput(
             f"the hub at {place} is not the one of this invitation: its certificate is another one; nothing was sent. "
             "Ask who invited you"
         )
-    at = email.utils.parsedate_to_datetime(headers["date"]).timestamp() if headers.get("date") else time.time()
+    try:
+        at = email.utils.parsedate_to_datetime(headers["date"]).timestamp() if headers.get("date") else time.time()
+    except (ValueError, TypeError, OverflowError):
+        raise _odd(place) from None
     if trouble := two_clocks(time.time(), at):
         raise BadInput(trouble)
-    return pem
+    return ssl.DER_cert_to_PEM_cert(certificate)  # nothing else that stood beside it
 
 
 def _ask(place: str, ca: str, path: str, wish: dict[str, Any]) -> dict[str, Any]:
@@ -254,7 +257,7 @@ def _ask(place: str, ca: str, path: str, wish: dict[str, Any]) -> dict[str, Any]
         if status not in (200, 201):
             said = str(answer["error"])[:400]
             raise BusUnavailable(f"the hub at {place}: {said}") if status >= 500 else BusRefused(said)
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         raise _odd(place) from None
     if not isinstance(answer, dict):
         raise _odd(place)

@@ -1,15 +1,22 @@
 """A member that floods the hub is revoked by the warden, and honest posts go through meanwhile."""
 
 import json
+import re
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
+import nats.errors
 
 from benchmarks.parts.flooding import flood_beside_honest, member_client
+from gateway.warden import USUAL
+from mesh.accounts.rights import MOST_SUBSCRIPTIONS
 from tests.support.arenas import write_arena
 from tests.support.own_hub import RunningHub, new_hub, run_mesh, running
 from tests.test_joining import credentials
 
+_AT_ONCE = 4000
+"""Messages of a connection that ends at once."""
 _FLOOD_S = 5.0
 _HONEST_WITHIN_S = 5.0
 """On a machine that others load; `python -m benchmarks members` measures it on a quiet one."""
@@ -43,3 +50,45 @@ async def _state_of(hub: RunningHub, name: str) -> str:
     rows = json.loads(await hub.hub("members", "--json"))
     found: str = next(row["state"] for row in rows if row["name"] == name)
     return found
+
+
+async def test_who_hides_between_two_looks_or_only_listens_is_revoked_too(tmp_path: Path) -> None:
+    async with running(new_hub(tmp_path / "hub")) as hub:
+        await hub.say("open", str(write_arena(tmp_path / "arena")))
+        for name, role in (("ann", "agent"), ("mallory", "agent"), ("eve", "observer")):
+            done = await run_mesh(tmp_path / name, "join", await hub.invite(role), "--name", name)
+            assert done.code == 0, done
+        url = hub.folder.server_url
+        ann = await member_client(url, credentials(tmp_path / "ann"), "ann")
+        number = 0
+        with anyio.fail_after(30):
+            while await _is_let_in(url, credentials(tmp_path / "mallory"), "mallory", range(number, number + _AT_ONCE)):
+                number += _AT_ONCE
+        assert number >= USUAL.messages - _AT_ONCE
+        listening = []
+        with anyio.fail_after(30), suppress(nats.errors.Error, OSError):
+            while not any(each.is_closed for each in listening):
+                listening.append(eve := await member_client(url, credentials(tmp_path / "eve"), "eve"))
+                for sid in range(MOST_SUBSCRIPTIONS - 12):
+                    await eve._send_command(b"SUB tail.mesh.tiny.> %d\r\n" % (1000 + sid))
+                await eve.flush()
+                await anyio.sleep(0.1)
+        with anyio.fail_after(30):
+            for name, why in (("mallory", r"flooded the hub: [\d,]+ messages in"), ("eve", r"kept [\d,]+ subscr")):
+                while not re.match(why, state := await _state_of(hub, name)):
+                    assert state == "member", state
+        assert await _state_of(hub, "ann") == "member"
+        for each in (ann, *listening):
+            await each.close()
+
+
+async def _is_let_in(url: str, file: Path, name: str, numbers: range) -> bool:
+    """Connect, send some messages, and end the connection at once; tell whether the server allowed it."""
+    try:
+        nc = await member_client(url, file, name)
+        await nc._send_command(b"".join(b"PUB mesh.tiny.note.posted.f%d.mallory 2\r\n{}\r\n" % n for n in numbers))
+        await nc.flush()
+        await nc.close()
+    except (nats.errors.Error, OSError):
+        return False
+    return True

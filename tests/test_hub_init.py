@@ -32,18 +32,27 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_the_files_are_those_of_the_operator_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nodes", [(), ("a.example.org", "b.example.org", "c.example.org")])
+def test_the_files_are_those_of_the_operator_alone(tmp_path: Path, nodes: tuple[str, ...]) -> None:
     before = os.umask(0)
     try:
-        hub = init_hub(tmp_path / "hub")[0]
+        hub = init_hub(tmp_path / "hub", nodes=nodes)[0]
     finally:
         os.umask(before)
     for path in (hub.folder, *hub.folder.rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o700 if path.is_dir() else 0o644 if path.name == "ca.pem" else 0o600), path
+    more = ["routes"] if nodes else []
     assert {path.stem for path in (hub.folder / "keys").iterdir()} == {
-        "operator", "signer", *ACCOUNTS, "role-hub", *(f"role-{role}" for role in ROLE_NAMES)
+        "operator", "signer", *ACCOUNTS, "role-hub", *(f"role-{role}" for role in ROLE_NAMES), *more
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("host", ["fe80::1%eth0", '::1%"\nmax_payload: 5\n#', "::1%}", 'a"b', "a\nb", "a.b\n"])
+def test_no_host_writes_into_the_configuration(tmp_path: Path, host: str) -> None:
+    with pytest.raises(BadInput, match="is not the name or address of a machine"):
+        init_hub(tmp_path / "hub", [host])
+    assert not (tmp_path / "hub").exists()
 
 
 def test_the_claims_are_signed_by_the_key_that_stays(tmp_path: Path) -> None:

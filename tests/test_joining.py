@@ -4,25 +4,42 @@ import base64
 import json
 import os
 import re
+import resource
+import ssl
 import stat
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
+import httpx
 import nats
 import pytest
 
+from gateway.http.limits import PER_HOUR
 from mesh.accounts.creds_file import read_creds
 from mesh.accounts.nkey import new_nkey
 from mesh.invitation import Invitation, read_invitation
 from mesh.jetstream.credentials import proof
-from mesh.membership import HubMembership, join_words, membership_of
+from mesh.membership import HubMembership, join_words, membership_of, renewal_words
+from mesh.web.connection import REQUEST_S
 from tests.support.arenas import write_arena
 from tests.support.hub import curl
-from tests.support.own_hub import COMMAND, RunningHub, Said, ended, env_of, free_ports, new_hub, run_mesh, running
+from tests.support.own_hub import (
+    COMMAND,
+    RunningHub,
+    Said,
+    ended,
+    env_of,
+    free_ports,
+    joining,
+    new_hub,
+    run_mesh,
+    running,
+)
 from tests.support.terminal import Terminal
 
 
@@ -199,6 +216,64 @@ async def test_a_key_that_is_not_proved_and_a_clock_that_is_wrong_are_refused(ow
     assert (status, answer["role"], answer["arenas"]) == (201, "agent", ["tiny"])
 
 
+async def test_a_key_that_joins_under_several_names_at_a_time_gets_one_of_them(own: RunningHub) -> None:
+    secret, key = read_invitation(await own.invite("agent", "tiny", "--uses", "9")).secret.hex(), new_nkey("user")
+    answers: list[tuple[int, dict[str, Any]]] = []
+
+    async def join_as(name: str) -> None:
+        at = time.time()
+        proof = base64.b64encode(key.sign(join_words(name, key.public, at, secret))).decode()
+        wish = {"secret": secret, "name": name, "nkey": key.public, "at": at, "proof": proof}
+        answers.append(await ask(own, "/api/join", wish))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(6):
+            tasks.start_soon(join_as, f"eve{number}")
+    assert sorted(status for status, _ in answers) == [201, *[403] * 5]
+    rows = json.loads(await own.hub("members", "--json"))
+    assert [row["state"] for row in rows] == ["invitation, used 1 of 9", "member"]
+
+
+async def test_what_a_stranger_sends_to_the_door_is_refused_in_one_sentence(own: RunningHub) -> None:
+    secret, key = read_invitation(await own.invite("worker")).secret.hex(), new_nkey("user").public
+    never = {"secret": secret, "name": "eve", "nkey": key, "proof": ""}
+    for path, wish, sentence in (
+        ("/api/join", {**never, "at": 1e300}, "at: Expected float <= 253402300799.0"),
+        ("/api/renew", {**never, "at": 1e18}, "at: Expected float <= 253402300799.0"),
+        ("/api/renew", {**never, "at": -1e300}, "at: Expected float >= 0.0"),
+        ("/api/invitation", {"secret": secret, "price_per_hour_usd": 1e308}, "price_per_hour_usd: Expected float <="),
+        ("/api/invitation", {"secret": secret, "slots": 10**30}, "slots: Expected int <= 1000000"),
+    ):
+        status, answer = await ask(own, path, wish)
+        assert (status, answer["error"].startswith(sentence)) == (400, True), (path, wish, answer)
+
+
+async def test_who_renews_with_keys_that_nobody_knows_has_to_wait_in_the_end(own: RunningHub) -> None:
+    door = f"https://127.0.0.1:{own.folder.settings.door_port}/api/renew"
+    async with httpx.AsyncClient(verify=ssl.create_default_context(cadata=own.folder.ca), timeout=60) as stranger:
+
+        async def renew() -> int:
+            key, at = new_nkey("user"), time.time()
+            proof = base64.b64encode(key.sign(renewal_words(key.public, at))).decode()
+            return (await stranger.post(door, json={"nkey": key.public, "at": at, "proof": proof})).status_code
+
+        assert [await renew() for _ in range(PER_HOUR["join"] + 2)] == [403] * PER_HOUR["join"] + [429] * 2
+
+
+async def test_who_never_ends_a_handshake_neither_stays_nor_shuts_the_others_out(own: RunningHub) -> None:
+    few = resource.prlimit(own.process.pid, resource.RLIMIT_NOFILE)[0]
+    assert few == resource.RLIM_INFINITY or few >= min(16_384, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    port, pause_s = own.folder.settings.door_port, 3 * REQUEST_S
+    silent = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(50)]
+    secret = read_invitation(await own.invite("worker")).secret.hex()
+    assert (await ask(own, "/api/invitation", {"secret": secret}))[0] == 200
+    with anyio.fail_after(pause_s):
+        for each in silent:
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                assert await each.receive() == b""
+            await each.aclose()
+
+
 async def test_a_killed_hub_knows_its_invitations_members_and_revocations_again(
     own: RunningHub, tmp_path: Path
 ) -> None:
@@ -258,6 +333,24 @@ async def test_who_is_revoked_is_cut_off_at_once_and_renews_nothing(own: Running
     assert (again.code, again.err) == (3, "mesh: the name ann is taken; choose another one with --name\n")
 
 
+async def test_a_hub_without_the_key_that_revokes_says_so_and_goes_on(own: RunningHub, tmp_path: Path) -> None:
+    assert (await join(tmp_path / "ann", await own.invite("observer"), "--name", "ann")).code == 0
+    file, url, key = credentials(tmp_path / "ann"), own.folder.server_url, own.folder.folder / "keys" / "signer.nk"
+    key.rename(tmp_path / "signer.nk")
+    done = await own.tried("hub", "revoke", "ann", "--dir", str(own.folder.folder))
+    assert (done.code, done.out) == (2, "")
+    assert "ann is revoked, but stays connected until its credentials end" in done.err
+    assert "has no keys/signer.nk any more: put the file back" in done.err
+    refused = await run_mesh(tmp_path / "ann", "renew")
+    assert (refused.code, refused.err) == (3, "mesh: member ann was revoked: revoked\n")
+    assert own.process.returncode is None
+    (tmp_path / "signer.nk").rename(key)
+    with anyio.fail_after(60):
+        while await is_let_in(file, url, "ann"):
+            await anyio.sleep(0.1)
+    assert (await join(tmp_path / "bob", await own.invite("observer"), "--name", "bob")).code == 0
+
+
 async def test_a_hub_ends_on_ctrl_c_and_leaves_no_server(tmp_path: Path) -> None:
     async with running(new_hub(tmp_path / "hub")) as hub:
         pid = int((hub.folder.folder / "server.pid").read_text())
@@ -279,3 +372,13 @@ async def test_a_hub_that_does_not_run_and_a_folder_without_one_are_said(tmp_pat
             second = await anyio.run_process(command, check=False, env=env_of(tmp_path))
         assert second.returncode == 3
         assert b"another mesh hub start runs the server" in second.stderr
+
+
+async def test_no_other_user_reads_the_invitation_in_the_list_of_processes(own: RunningHub, tmp_path: Path) -> None:
+    home, invitation = tmp_path / "gpu7", await own.invite("worker", "tiny", "--uses", "5")
+    home.mkdir()
+    words = (invitation, "--name", "gpu7", "--device", "cpu", "--sandbox", "none")
+    async with joining(home, words, shows="takes runs of arena tiny") as process:
+        listed = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert b"join\0****" in listed
+        assert invitation.encode() not in listed

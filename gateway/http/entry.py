@@ -57,6 +57,7 @@ class Gateway(msgspec.Struct, frozen=True):
         address: how the gateway is reached from outside, "" if that is what a request says.
         hub: the keys of the hub, for machines that join; None where nobody can join here.
         lifetime_s: seconds for which the credentials hold that they get.
+        joining: whose turn it is to join: one machine at a time.
     """
 
     arenas: Arenas
@@ -68,6 +69,7 @@ class Gateway(msgspec.Struct, frozen=True):
     address: str = ""
     hub: HubFolder | None = None
     lifetime_s: float = LIFETIME_S
+    joining: anyio.Lock = msgspec.field(default_factory=anyio.Lock)
 
 
 class Entrance:

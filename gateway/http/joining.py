@@ -9,10 +9,11 @@ import base64
 import binascii
 import time
 from contextlib import suppress
-from typing import cast
+from typing import Annotated, cast
 
 import anyio.to_thread
 import msgspec
+from msgspec import Meta
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -32,6 +33,9 @@ from mesh.events import MemberAdmitted, MemberInvited
 from mesh.membership import join_words, renewal_words, two_clocks
 from mesh.money import cost_line, pays_with, why_unpaid
 
+_LATEST_S = 253_402_300_799.0
+"""The last second of the year 9999; no calendar has later ones."""
+
 
 class _Secret(msgspec.Struct):
     """What one asks with who has an invitation; name and nkey only where it has joined before."""
@@ -39,15 +43,15 @@ class _Secret(msgspec.Struct):
     secret: str
     name: str = ""
     nkey: str = ""
-    price_per_hour_usd: float | None = None
-    slots: int = 1
+    price_per_hour_usd: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    slots: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
 
 
 class _Wish(msgspec.Struct):
     """What one who joins, or renews, sends; `proof` is its signature in base64."""
 
     nkey: str
-    at: float
+    at: Annotated[float, Meta(ge=0, le=_LATEST_S)]
     proof: str
     secret: str = ""
     name: str = ""
@@ -93,25 +97,44 @@ async def _join(request: Request) -> Response:
     _check_proof(wish, join_words(wish.name, wish.nkey, wish.at, wish.secret))
     if known := gateway.members.joined_before(name, wish.nkey, wish.secret):
         return await _answer(request, known, 200)
+    await _invited(request, wish.secret)  # before the turn of others is kept from them
+    async with gateway.joining:  # a key that joins twice at a time would have two names, of which one is never revoked
+        if known := gateway.members.joined_before(name, wish.nkey, wish.secret):
+            return await _answer(request, known, 200)
+        return await _answer(request, await _admitted(request, name, wish), 201)
+
+
+async def _admitted(request: Request, name: str, wish: _Wish) -> MemberAdmitted:
+    """Admit a member. An invitation that holds may be shown in vain so often, and no more: each time, logs are read.
+
+    Raises:
+        HTTPException: 403, the key is that of another member; 409, the name or the invitation is used; 429.
+    """
+    gateway, address = gateway_of(request), client_address(request)
+    taken = f"the name {wish.name} is taken; choose another one with --name"
     if other := gateway.members.index.of_nkey(wish.nkey):
         why = f"was revoked: {other.revoked}" if other.revoked else "has this key: remove its files, or keep its name"
         raise HTTPException(403, f"member {other.admitted.name} {why}")
     invited = await _invited(request, wish.secret)
-    await check_free(gateway, name, f"the name {wish.name} is taken; choose another one with --name")
+    gateway.limits.take("join", address)
+    await check_free(gateway, name, taken)
     try:
         admitted = await gateway.members.join(name, wish.nkey, shown_as=wish.name, invited=invited)
     except AlreadyPosted:
-        raise HTTPException(409, f"the name {wish.name} is taken; choose another one with --name") from None
+        raise HTTPException(409, taken) from None
     except NotInvited as error:
         raise HTTPException(409, str(error)) from None
-    return await _answer(request, admitted, 201)
+    gateway.limits.give_back("join", address)
+    return admitted
 
 
 async def _renew(request: Request) -> Response:
-    gateway, _ = gateway_of(request), _hub(request)
+    gateway, address = gateway_of(request), client_address(request)
+    _hub(request)
     wish = await json_of(request, _Wish)
     _check_proof(wish, renewal_words(wish.nkey, wish.at))
     if gateway.members.index.of_nkey(wish.nkey) is None:  # another gateway may have admitted it just now
+        gateway.limits.take("join", address)
         await gateway.members.reader.reached_head()
     known = gateway.members.index.of_nkey(wish.nkey)
     if known is None:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 HOUR_S = 3600.0
 PER_HOUR = {"registration": 10, "join": 100, "post": 100, "push": 100, "fetch": 600, "diff": 60, "channel": 10}
-"""Registrations, and joins with an invitation that does not hold, are counted by address, the others by member."""
+"""Registrations, and joins and renewals that come to nothing, are counted by address, the others by member."""
 _KNOWN = 20_000
 """Counts that are kept: those used last."""
 

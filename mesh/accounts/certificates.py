@@ -36,7 +36,8 @@ def check_host(host: str) -> str:
     Raises:
         BadInput: it is neither.
     """
-    if _address_of(host) is None and not _HOST_NAME.fullmatch(host):
+    is_address = _address_of(host) is not None and "%" not in host  # what follows it may be any text
+    if not is_address and not _HOST_NAME.fullmatch(host):
         raise BadInput(f"{host[:80]!r} is not the name or address of a machine: use one such as hub.example.org")
     return host
 

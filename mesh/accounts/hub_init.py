@@ -172,9 +172,12 @@ def _fill(staging: Path, folder: Path, wanted: _Wanted, disk_bytes: int) -> None
     for node in _numbers(settings):
         files[later.config_file(node).relative_to(folder)] = _config(later, node, claims, secret)
     files[Path(SETTINGS_FILE)] = msgspec.json.format(msgspec.json.encode(settings)) + b"\n"
+    folders = sorted({(staging / path).parent for path in files})
+    for made in folders:
+        made.mkdir(mode=0o700, exist_ok=True)
     for path, data in files.items():
         _write(staging / path, data, 0o644 if path.name == _READABLE else 0o600)
-    for made in sorted({(staging / path).parent for path in files}, reverse=True):
+    for made in reversed(folders):
         _sync(made)
 
 
@@ -263,7 +266,6 @@ def _sweep(folder: Path) -> None:
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with open(descriptor, "wb") as file:
         os.fchmod(descriptor, mode)

@@ -24,7 +24,11 @@ from mesh.wire import HUB_LOG, check_token
 LIFETIME_S = 24 * 3600.0
 """Seconds for which a member's token holds; it is renewed long before."""
 MOST_LIFETIME_S = 7 * LIFETIME_S
-_CLOCKS_DIFFER_S = 60
+_CLOCK_AHEAD_S = 30 * 24 * 3600
+"""Seconds by which the clock of the hub may have been ahead when it made a token.
+
+A revocation is of all tokens of a key that were made until some time, and so of those that seem to be made after it.
+"""
 
 
 def issue(
@@ -69,7 +73,7 @@ def revoke_key(hub: HubFolder, public: str) -> str:
         before = claims_of(hub.claims("MEMBERS"))
         now = time.time()
         revoked = {key: at for key, at in _revoked_in(before).items() if at > now - 2 * MOST_LIFETIME_S}
-        revoked[public] = math.ceil(now) + _CLOCKS_DIFFER_S
+        revoked[public] = math.ceil(now) + _CLOCK_AHEAD_S
         token = member_account_claims(
             hub.key("signer"),
             hub.settings.accounts["MEMBERS"],

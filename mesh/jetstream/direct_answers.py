@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 
 from mesh import wire
 from mesh.jetstream.closing import Interrupted
-from mesh.jetstream.quick import HeadedMessage
+from mesh.jetstream.quick import STORED, HeadedMessage
 from mesh.wire import Entry
 
-_SEQ, _SUBJECT, _TIME, _BEFORE = (
-    b"\r\nNats-Sequence: ",
+_SUBJECT, _TIME, _BEFORE = (
     b"\r\nNats-Subject: ",
     b"\r\nNats-Time-Stamp: ",
     b"\r\nNats-Last-Sequence: ",
@@ -31,7 +30,7 @@ def sequence_of(head: bytes) -> int:
     Raises:
         Interrupted: there is none.
     """
-    return int(_last(head, _SEQ))
+    return int(_last(head, STORED))
 
 
 def entries_of(messages: Sequence[HeadedMessage], *, is_batch: bool = False, prefix: str = "") -> list[Entry]:
@@ -53,7 +52,7 @@ def entries_of(messages: Sequence[HeadedMessage], *, is_batch: bool = False, pre
             raise Interrupted(f"a reader missed entries before {seq}")
         seqs.append(seq)
         before = seq
-        subjects.append(said.removeprefix(prefix) if prefix else _last(head, _SUBJECT).decode())
+        subjects.append(said.removeprefix(prefix) if prefix else _last(head, _SUBJECT).decode(errors="replace"))
         times.append(dt.datetime.fromisoformat(_last(head, _TIME).decode()))
     return wire.entries(seqs, times, subjects, [data for _, _, data in messages])
 

@@ -2,6 +2,9 @@
 
 nats-py takes some 15 µs per message, more than decoding and folding it. Its parser still reads everything else, and all
 messages where a later nats-py keeps its parser elsewhere.
+
+Whoever may publish chooses the bytes of a subject and of headers, and the server keeps them for ever. nats-py ends its
+connection at some of them, so one message could close the log to all who read it. Here nothing ends at any bytes.
 """
 
 from collections.abc import Callable
@@ -11,7 +14,11 @@ from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
-_NO_STATUS = b"NATS/1.0\r\n"
+STORED = b"\r\nNats-Sequence: "
+"""What the server writes into the headers of a message that it has stored, and into no status of its own."""
+
+_NO_SPACES = bytes.maketrans(b"\v\f", b"??")
+"""A subject may have these two, where nats-py takes them for the spaces between words."""
 
 RawMessage = tuple[str, str, bytes, dict[str, str] | None]
 """The subject, the reply subject, the data and the headers of a message; None stands for headers that nobody needs."""
@@ -35,9 +42,6 @@ class QuickParser(Parser):
         self.headed: dict[bytes, _HeadedTaker] = {}
 
     async def parse(self, data: bytes = b"") -> None:
-        if not self.takers and not self.headed:
-            await super().parse(data)
-            return
         at = 0
         while at < len(data):
             if self.state != AWAITING_CONTROL_LINE:
@@ -53,7 +57,7 @@ class QuickParser(Parser):
             if end < 0:
                 self.buf += data[at:]
                 return
-            await super().parse(data[at : end + 2])
+            await super().parse(data[at : end + 2].translate(_NO_SPACES))
             at = end + 2
 
     def _take(self, data: bytes, at: int) -> tuple[int, bool]:
@@ -77,18 +81,16 @@ class QuickParser(Parser):
             if size < stop + 2:
                 is_cut = True
                 break
-            body = begin
-            if has_headers:
-                if not data.startswith(_NO_STATUS, begin):
-                    break
-                body += int(words[-2])
+            body = begin + (int(words[-2]) if has_headers else 0)
+            if is_headed and data.find(STORED, begin, body) < 0:
+                break
             if sid != of:
                 self._hand_on(of, found)
                 found, of = [], sid
             if is_headed:
-                found.append((words[1].decode(), data[begin:body], data[body:stop]))
+                found.append((words[1].decode(errors="replace"), data[begin:body], data[body:stop]))
             else:
-                found.append((words[1].decode(), words[3].decode(), data[body:stop], None))
+                found.append((words[1].decode(errors="replace"), words[3].decode(), data[body:stop], None))
             at = stop + 2
         self._hand_on(of, found)
         return at, is_cut
@@ -115,7 +117,7 @@ def take_quickly(nc: Client, subscription: Subscription, taker: _Taker | None) -
 
 
 def take_with_headers(nc: Client, subscription: Subscription, taker: _HeadedTaker | None) -> None:
-    """As `take_quickly`, with their headers and also those without a reply subject; what has a status is left out."""
+    """As `take_quickly`, with their headers, and of messages that the server has stored; a status is left out."""
     parser, sid = getattr(nc, "_ps", None), str(subscription._id).encode()
     if isinstance(parser, QuickParser):
         if taker:
@@ -124,9 +126,26 @@ def take_with_headers(nc: Client, subscription: Subscription, taker: _HeadedTake
             parser.headed.pop(sid, None)
 
 
+class SteadyClient(Client):
+    """A client that no message ends."""
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        readable = subject if subject.isascii() else subject.decode(errors="replace").encode()
+        await super()._process_msg(sid, readable, reply, data, headers)
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        try:
+            found: dict[str, str] | None = await super()._process_headers(headers)
+        except (LookupError, ValueError):
+            return None
+        if found and "Nats-Sequence" in found:
+            found.pop("Status", None)  # it is a stored message, so its poster wrote that
+        return found
+
+
 def quick_client() -> Client:
     """Return a client whose messages can be taken quickly."""
-    nc = Client()
+    nc = SteadyClient()
     if isinstance(getattr(nc, "_ps", None), Parser):
         nc._ps = QuickParser(nc)
     return nc

@@ -4,8 +4,11 @@ Its credentials (`creds/sys.creds`) are those of the operator: who has them sees
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import datetime as dt
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ from mesh.jetstream.credentials import proof
 _UPDATE = "$SYS.REQ.CLAIMS.UPDATE"
 _CONNECTIONS = "$SYS.REQ.SERVER.PING.CONNZ"
 _PAGE = 1024
+_ENDINGS_KEPT = 100_000
+"""Connections that have ended and wait to be looked at; of more, the oldest are forgotten."""
 
 
 @asynccontextmanager
@@ -117,6 +122,53 @@ class SystemAccount:
             if all(int(page.get("total", 0)) <= offset for page, _ in said):
                 return found
 
+    @asynccontextmanager
+    async def endings(self, account: str) -> AsyncIterator[Callable[[], list[dict[str, Any]]]]:
+        """Hear which connections of an account end; yield what returns those since it was called last.
+
+        They are described as `connections` does, with what they had sent, and `lived_s`, the seconds that they lived.
+        So nobody hides between two looks.
+
+        Args:
+            account: the public key of the account.
+
+        Raises:
+            BusUnavailable: no server answers.
+        """
+        waiting: deque[dict[str, Any]] = deque(maxlen=_ENDINGS_KEPT)
+
+        async def take(msg: Msg) -> None:
+            said = msgspec.json.decode(msg.data, type=dict[str, Any])
+            client, sent = said.get("client") or {}, said.get("received") or {}
+            waiting.append(
+                {
+                    "cid": client.get("id"),
+                    "server": str((said.get("server") or {}).get("id", "")),
+                    "account": client.get("acc"),
+                    "in_msgs": int(sent.get("msgs", 0)),
+                    "in_bytes": int(sent.get("bytes", 0)),
+                    "lived_s": _seconds(client.get("start"), client.get("stop")),
+                    **_user_of(client),
+                }
+            )
+
+        def since() -> list[dict[str, Any]]:
+            found = list(waiting)
+            waiting.clear()
+            return found
+
+        subject = f"$SYS.ACCOUNT.{account}.DISCONNECT"
+        try:
+            subscription = await self._nc.subscribe(subject, cb=take)
+            await self._nc.flush()
+        except TRANSIENT as error:
+            raise BusUnavailable(f"no server at {self._url} answers {subject}: {error}") from None
+        try:
+            yield since
+        finally:
+            with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
+                await subscription.unsubscribe()
+
     async def _gather(self, subject: str, body: bytes, servers: int) -> list[dict[str, Any]]:
         """Return the answers of several servers."""
         answers: list[dict[str, Any]] = []
@@ -142,6 +194,14 @@ class SystemAccount:
 
 def _listed(page: dict[str, Any]) -> list[dict[str, Any]]:
     return page.get("connections") or []
+
+
+def _seconds(start: object, stop: object) -> float:
+    """Return the seconds between two times of a server; for ever, if it does not say one of them."""
+    try:
+        return (dt.datetime.fromisoformat(str(stop)) - dt.datetime.fromisoformat(str(start))).total_seconds()
+    except (ValueError, TypeError):
+        return math.inf
 
 
 def _user_of(connection: dict[str, Any]) -> dict[str, str]:

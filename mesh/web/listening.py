@@ -1,5 +1,7 @@
 """Serve an ASGI app on a socket, inside of a task group, until cancelled."""
 
+import asyncio.constants
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +12,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from mesh.errors import BadInput
-from mesh.web.connection import Connection
+from mesh.web.connection import REQUEST_S, Connection
+
+_MOST_FILES = 16_384
+"""Open files of a process that serves by TLS: whoever never ends a handshake has one until its time is over."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -49,6 +54,8 @@ async def serve_app(
         on_end: called when serving ends, so that endless answers end too.
         more: further settings of uvicorn, such as `ssl_certfile`.
     """
+    if "ssl_certfile" in more:
+        _bound_handshakes()
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -71,6 +78,18 @@ async def serve_app(
             if on_end:
                 on_end()
             server.should_exit = True
+
+
+def _bound_handshakes() -> None:
+    """Give a TLS handshake as long as a request, and have room for many that do not end.
+
+    Only after a handshake does a connection count among those of `Connection`. uvicorn has no setting for its time.
+    """
+    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = REQUEST_S
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(_MOST_FILES, most)
+    if few != resource.RLIM_INFINITY and few < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 async def _serve(server: "_Server", listening: socket.socket) -> None:

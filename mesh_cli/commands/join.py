@@ -67,6 +67,7 @@ def join(
     """
     from mesh.machine_price import price_words
     from mesh_cli.hub import joining
+    from mesh_cli.hub.hidden_argument import hide_argument
 
     weaker = {"auto": None, "weak": "--allow-weak-sandbox", "none": "--no-sandbox"}[sandbox]
     wish = joining.JoinWish(
@@ -85,7 +86,11 @@ def join(
             **({weaker: ""} if weaker else {}),
         },
     )
-    worker = joining.join_hub(sys.stdin.readline() if invitation == "-" else invitation, wish)
+    if invitation == "-":
+        invitation = sys.stdin.readline()
+    else:
+        hide_argument(invitation)
+    worker = joining.join_hub(invitation, wish)
     return joining.be_worker(worker) if worker else ExitCode.OK
 
 

@@ -143,7 +143,9 @@ def restore_keys(listed: BackupList, source: Path, folder: Path) -> bool:
     with _beside(folder) as part:
         for file, mode in listed.keys:
             path = part / Path(file.path).relative_to("hub")
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for made in reversed([path.parent, *path.parent.parents]):  # `parents=True` would ignore the mode
+                if made.is_relative_to(part):
+                    made.mkdir(mode=0o700, exist_ok=True)
             _write(path, (source / file.path).read_bytes(), mode)
         if folder.exists():
             folder.rmdir()

@@ -61,6 +61,7 @@ async def revoke_member(hub: HubFolder, name: str, reason: str) -> tuple[str, fl
 
     Raises:
         UnknownName: there is none of this name.
+        BadInput: it is revoked and renews nothing, but a key is missing, so its connections go on until they end.
         BusUnavailable: the hub does not run.
     """
     from gateway.cut_off import cut_off
@@ -69,5 +70,10 @@ async def revoke_member(hub: HubFolder, name: str, reason: str) -> tuple[str, fl
         began = time.perf_counter()
         revoked = await members.revoke(name, reason)
         if (known := members.index.members.get(revoked)) and known.admitted.nkey:
-            await cut_off(hub, system, known.admitted.nkey)
+            try:
+                await cut_off(hub, system, known.admitted.nkey)
+            except BadInput as error:
+                raise BadInput(
+                    f"{revoked} is revoked, but stays connected until its credentials end: {error}"
+                ) from None
         return revoked, time.perf_counter() - began

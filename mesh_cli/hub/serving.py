@@ -22,6 +22,9 @@ from mesh_cli.live.gateway import serve_here
 if TYPE_CHECKING:
     from gateway.members import Members
 
+_GUARD_AGAIN_S = 1.0
+"""Seconds after which those who guard a hub try again, where a file kept them from it."""
+
 
 async def serve_hub(
     hub: HubFolder,
@@ -111,7 +114,22 @@ async def until_it_stores(hub: HubFolder) -> None:
 
 
 async def _guard(hub: HubFolder, members: "Members") -> None:
-    """Cut off who is revoked, and revoke who floods, until cancelled."""
+    """Cut off who is revoked, and revoke who floods, until cancelled.
+
+    A key that is missing, or a full disk, keeps it from that, and does not end the hub: any member could cause it.
+    """
+    told = ""
+    while True:
+        try:
+            await _guarded(hub, members)
+        except (BadInput, OSError) as error:
+            if str(error) != told:
+                told = str(error)
+                print(f"mesh: no member can be cut off: {told}", file=sys.stderr, flush=True)
+        await anyio.sleep(_GUARD_AGAIN_S)
+
+
+async def _guarded(hub: HubFolder, members: "Members") -> None:
     from gateway.cut_off import cut_off_revoked
     from gateway.warden import watch_over
 
