@@ -5,11 +5,12 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import pytest
 
 from mesh import wire
 from mesh.board import Board
 from mesh.bus import ArenaBus
-from mesh.events import AgentJoined, Cost, ModelAsked, RunStarted, WorkerJoined
+from mesh.events import AgentJoined, BudgetGranted, Cost, ModelAsked, RunStarted, WorkerJoined
 from mesh.memory import MemoryBus
 from mesh.roll_call import answer_roll_call
 from mesh.sql_protocol import SERVICE, Answer, encode
@@ -68,6 +69,29 @@ async def test_an_agent_whose_model_fails_is_named_with_the_reason_and_the_end_o
     [sentence] = row["silent"]
     assert sentence.startswith("ann pauses after 1 failed call in a row: no connection; it asks again at ")
     assert f"silent          {sentence}" in status_lines(row, 80)
+
+
+async def test_a_budget_is_shown_where_there_is_one(open_bus: OpenBus, home: Path) -> None:
+    async with open_bus() as bus:
+        await tell(bus)
+        without = await figures(bus)
+        await bus.post(Post.new("op", BudgetGranted(n=1, usd=20.0)))
+        asking = AgentJoined(boot="b9", role="researcher", model="openai/m", reserves_usd=1.2)
+        await bus.post(Post.new("rex", asking))
+        await bus.post(Post.new("rex", ModelAsked(model="openai/m", purpose="x", ok=True, cost=Cost(usd=4.12))))
+        row = await figures(bus)
+        await bus.post(Post.new("op", BudgetGranted(n=2, usd=5.0)))
+        more = await figures(bus)
+    assert without["budget"] is None
+    assert not any(line.startswith("budget") for line in status_lines(without, None))
+    before = row["budget"]["granted_usd"] - 20.0  # a first grant begins with what was spent before
+    spent = before + 4.12
+    assert row["budget"] == pytest.approx(
+        {"granted_usd": before + 20, "spent_usd": spent, "reserved_usd": 1.2, "rest_usd": 20 - 4.12 - 1.2}
+    )
+    words = f"budget          ${before + 20:,.2f} granted, ${spent:,.2f} spent, $1.20 reserved, $14.68 left"
+    assert words in status_lines(row, None)
+    assert more["budget"]["granted_usd"] == before + 25
 
 
 async def test_the_lag_of_the_projector_is_asked_for(open_bus: OpenBus, home: Path) -> None:

@@ -15,7 +15,7 @@ from analytics.projector import replay
 from analytics.sql_server import SqlServer
 from gpu_worker.worker import run_worker
 from mesh.errors import BadInput
-from mesh.events import BudgetGranted, Cost, RunFinished, Scored, WorkerJoined
+from mesh.events import BudgetGranted, Cost, ModelAsked, RunFinished, RunStarted, Scored, WorkerJoined, WorkerLeft
 from mesh.machine_price import SAID, MachinePrice, from_table, price_words
 from mesh.memory import MemoryHub
 from tests.support.folding import rows
@@ -120,3 +120,29 @@ def test_a_provider_and_an_instance_have_a_price_in_the_table_and_a_word_of_the_
 def test_the_option_is_in_the_help() -> None:
     done = subprocess.run([sys.executable, "-m", "gpu_worker", "--help"], capture_output=True, text=True, check=True)
     assert "--price-per-hour USD" in done.stdout
+
+
+async def test_a_worker_leaves_before_the_money_is_gone_and_hands_its_run_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh.money.GHOSTS_S", 0.0)  # nobody was killed
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open()
+    await arena.post(BudgetGranted(n=1, usd=5000.0))
+    await arena.request(GOOD + "time.sleep(50)", "r1", deadline_s=60)
+    price = price_words(3600.0)  # a dollar a second
+    said: list[str] = []
+
+    async def work() -> None:
+        said.append(await run_worker(arena.bus, name="w", home=tmp_path / "home", sandbox="none", price=price))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            while not await arena.all(RunStarted):
+                await anyio.sleep(0.05)
+            # an agent that asks nobody spends all but the last minute of the fleet
+            await arena.post(ModelAsked(model="m", purpose="x", ok=True, cost=Cost(usd=4940.0)))
+    assert said == ["the budget of arena a is used up"]
+    assert [left.reason for left in await arena.all(WorkerLeft)] == ["budget"]
+    assert await arena.all(RunFinished) == []
