@@ -1,8 +1,8 @@
 """Grants of dollars: the facts that an arena's budget consists of. The first one is `[stop] usd` of arena.toml."""
 
 import datetime as dt
-import math
 
+from mesh.bounds import MAX_USD
 from mesh.bus import Bus
 from mesh.errors import AlreadyPosted, BadInput
 from mesh.events import BudgetGranted
@@ -24,8 +24,8 @@ async def grant(bus: Bus, follower: Follower, usd: float, *, author: str) -> Bud
         BadInput: The number of dollars cannot be granted.
         BusError: The log cannot be reached.
     """
-    if not (math.isfinite(usd) and usd >= 0):
-        raise BadInput(f"the grant is {usd:g} dollars; use a number above 0")
+    if not 0 <= usd <= MAX_USD:
+        raise BadInput(f"the grant is {usd:g} dollars; use a number above 0, a billion at most")
     while True:
         event = BudgetGranted(n=follower.board.worker_costs.grants + 1, usd=usd)
         try:

@@ -96,10 +96,11 @@ async def test_without_a_price_the_cost_is_unknown_and_not_zero(tmp_path: Path) 
     assert [joined.price_per_hour_usd for joined in await arena.all(WorkerJoined)] == [None]
 
 
-@pytest.mark.parametrize("price", [-1.0, math.inf, math.nan])
-def test_a_price_is_zero_or_more(price: float) -> None:
-    with pytest.raises(BadInput, match=r"--price-per-hour is .*; use dollars per hour, 0 or more"):
+@pytest.mark.parametrize("price", [-1.0, math.inf, math.nan, 1e308, 1_000_001.0])
+def test_a_price_is_zero_or_more_and_a_million_at_most(price: float) -> None:
+    with pytest.raises(BadInput, match=r"--price-per-hour is .*; use dollars per hour, 0 or more, a million at most"):
         price_words(price)
+    assert repr(price_words(-0.0).per_hour_usd) == "0.0"
     assert [price_words(0.0), price_words(None)] == [MachinePrice(0.0, source=SAID), MachinePrice()]
 
 
