@@ -83,8 +83,22 @@ def why_unpaid(board: Board, name: str, boot: str, price_per_hour_usd: float | N
 
 
 def may_begin(board: Board, now: dt.datetime) -> bool:
-    """Tell whether the budget pays for a run that begins now."""
-    return board.worker_costs.pays(board, now, board.worker_costs.usd_per_s)
+    """Tell whether the budget pays for a run that begins now, and for those that others may begin in this moment."""
+    costs = board.worker_costs
+    return costs.pays(board, now, costs.usd_per_s, asked_usd=_asked_at_once_usd(board))
+
+
+def _asked_at_once_usd(board: Board) -> float:
+    """Return what scorings may ask of models: of runs that have begun, and of all but one that may begin at once.
+
+    A slot may begin its next run while its last one is scored.
+    """
+    costs = board.worker_costs
+    if board.opened is None or not (usd := board.spec.judge.usd_per_run):
+        return 0.0
+    begun, slots = len(costs.under_way), sum(life.slots for life in costs.lives.values() if life.is_paid)
+    at_once = min(2 * slots - begun, len(board.unfinished) - begun)
+    return usd * (begun + max(0, at_once - 1))
 
 
 def pays_with(board: Board, now: dt.datetime, more_per_hour_usd: float, *, worker_class: str, name: str = "") -> bool:
@@ -193,7 +207,7 @@ def is_used_up(board: Board, now: dt.datetime) -> bool:
         return False
     is_paid = any(life.is_paid for life in costs.lives.values())
     per_s = costs.usd_per_s if is_paid else (costs.cheapest_per_hour_usd or 0.0) / 3600
-    return not costs.pays(board, now, per_s)
+    return not costs.pays(board, now, per_s, asked_usd=_asked_at_once_usd(board))
 
 
 def _may_have_ghosts(board: Board, now: dt.datetime) -> bool:

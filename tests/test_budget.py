@@ -276,6 +276,25 @@ def test_a_first_grant_begins_with_what_was_spent_before() -> None:
     assert limit_usd(log.board) == 24.0
 
 
+def test_scorings_that_may_begin_in_one_moment_are_all_reserved() -> None:
+    spec = replace(
+        NIGHT, score=ScoreSpec(how="command", command=("python", "s.py")), judge=replace(NIGHT.judge, usd_per_run=2.0)
+    )
+    for usd, may in [(5.9, False), (6.1, True)]:
+        log = granted(usd, spec)
+        log.add("own", joined("b1", 0.0, slots=3))
+        for seed in range(1, 5):
+            log.request("base", seed=seed)  # four runs wait, and three or more slots may take them
+            if seed == 3:
+                assert may_begin(log.board, log.board.time) is may
+        assert not may_begin(log.board, log.board.time)  # four cost 8 dollars
+    log = granted(6.1, spec)
+    log.add("own", joined("b1", 0.0, slots=1))
+    for seed in range(1, 5):
+        log.request("base", seed=seed)
+    assert may_begin(log.board, log.board.time)  # one slot: a run, and the next one while the first is scored
+
+
 def test_scoring_that_asks_models_is_reserved_with_its_run() -> None:
     spec = replace(
         NIGHT, score=ScoreSpec(how="command", command=("python", "s.py")), judge=replace(NIGHT.judge, usd_per_run=2.0)
