@@ -48,5 +48,6 @@ async def grant_at_opening(bus: Bus, follower: Follower, *, author: str) -> floa
     before = limit_usd(board)
     if not wanted or (before is not None and before >= wanted):
         return 0.0
-    missing = wanted - (spent_usd(board, dt.datetime.now(dt.UTC)) if before is None else before)
+    now = max(board.time, dt.datetime.now(dt.UTC))  # where this clock is late, the log's counts
+    missing = wanted - (spent_usd(board, now) if before is None else before)
     return (await grant(bus, follower, max(0.0, missing), author=author)).usd or 0.0

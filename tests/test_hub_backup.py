@@ -15,6 +15,8 @@ import anyio.lowlevel
 import msgspec
 import pytest
 
+from mesh.accounts.hub_folder import HubFolder
+from mesh.accounts.hub_init import init_hub, write_configs
 from mesh.errors import BadInput, BusRefused
 from mesh.events import NotePosted
 from mesh.jetstream import JetStreamBus, JetStreamHub, connect
@@ -261,6 +263,29 @@ def test_a_list_that_names_other_places_than_those_of_a_hub_is_refused(
     (source / BACKUP_LIST).write_bytes(msgspec.json.encode(msgspec.structs.replace(listed, sha256=listed.digest)))
     with pytest.raises(BadInput, match=re.escape(why)):
         checked_backup(source)
+
+
+def test_the_certificates_of_every_node_of_a_cluster_are_in_a_backup(tmp_path: Path, mesh: Mesh) -> None:
+    nodes = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    hub, _ = init_hub(tmp_path / "hub", ["127.0.0.1"], port=4222, door_port=8443, disk_bytes=4 << 30, nodes=nodes)
+    target, new = tmp_path / "backup", tmp_path / "restored"
+
+    async def copy() -> None:
+        async with server(tmp_path / "old") as running:
+            await filled(running)
+            await back_up(running, target, hub.folder)
+
+    anyio.run(copy)
+    assert restore_keys(checked_backup(target), target, new)
+    again = HubFolder.open(new)
+    write_configs(again)
+
+    def files(folder: Path) -> dict[str, tuple[bytes, int]]:
+        found = (path for path in folder.rglob("*") if path.is_file())
+        return {str(p.relative_to(folder)): (p.read_bytes(), p.stat().st_mode & 0o777) for p in found}
+
+    assert files(new) == files(hub.folder)
+    assert again.server_cert.read_bytes().startswith(b"-----BEGIN CERTIFICATE-----")
 
 
 def test_keys_are_restored_with_their_modes_into_a_new_folder_only(tmp_path: Path, mesh: Mesh) -> None:

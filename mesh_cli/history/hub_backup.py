@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,11 @@ BACKUP_LIST = "backup.json"
 _OWN = ("MESH_", "MESHOBJ_", "MESHGRP_", "MESHCALL_")
 """Beginnings of the names of our streams, in the order in which they are copied."""
 _KEYS = ("hub.json", "keys", "claims", "creds", "tls")
-"""What belongs to a hub beside its streams; the rest of its folder is made again when it starts."""
+"""What belongs to a hub beside its streams; the rest of its folder is made again when it starts.
+
+Of each node of a cluster, the folder `tls` belongs to it too.
+"""
+_OF_NODE = re.compile(r"node-[0-9]{1,4}/tls")
 _HUB = "hub"
 """The folder of a backup with these."""
 _STREAM_NAME = re.compile(rf"(?:{'|'.join(_OWN)})[A-Za-z0-9_-]{{1,200}}")
@@ -218,13 +222,19 @@ def _strange(listed: BackupList) -> str:
             return f"has stream {stream.name} in {stream.file.path[:100]!r}"
     for file, mode in listed.keys:
         first, *inside = file.path.split("/")
-        if first != _HUB or inside[:1] not in [[name] for name in _KEYS] or not all(map(_FILE_NAME.fullmatch, inside)):
+        if first != _HUB or not _is_of_hub(inside):
             return f"names the file {file.path[:100]!r}, which is no part of a hub"
         if not 0 <= mode <= 0o777:
             return f"gives {file.path[:100]} the mode {mode}"
     if twice := [name for name in names if names.count(name) > 1]:
         return f"names {twice[0][:100]} twice"
     return "" if listed.sha256 in ("", listed.digest) else "is not as it was written"
+
+
+def _is_of_hub(path: Sequence[str]) -> bool:
+    """Tell whether a file, by its path in the folder of a hub, is one that a backup has."""
+    is_known = path[0] in _KEYS if path else False
+    return (is_known or bool(_OF_NODE.fullmatch("/".join(path[:2])))) and all(map(_FILE_NAME.fullmatch, path))
 
 
 async def _copy(hub: JetStreamHub, name: str, part: Path) -> CopiedStream:
@@ -255,7 +265,8 @@ async def _parts(path: Path) -> AsyncIterator[bytes]:
 
 def _key_files(folder: Path) -> list[Path]:
     found: list[Path] = []
-    for name in _KEYS:
+    nodes = sorted(path.relative_to(folder) for path in folder.glob("node-*/tls"))
+    for name in (*_KEYS, *(each for each in nodes if _OF_NODE.fullmatch(str(each)))):
         path = folder / name
         found += sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
     return [path for path in found if path.is_file() and not path.is_symlink()]
