@@ -67,8 +67,8 @@ class Coder:
     """Runs a coding agent.
 
     Options: `command` (a known agent or a command line), `model`, `budget_usd`, `budget_tokens`, `budget_calls`,
-    `minutes`, `memory_gb` and `disk_gb` of one run, `task_tokens`, `env` (names of more variables), `read` (more paths)
-    and `ports` (more TCP ports), each separated by commas, and `sandbox` (auto, weak or none).
+    `minutes`, `memory_gb`, `disk_gb` and `run_usd` of one run, `task_tokens`, `env` (names of more variables), `read`
+    (more paths) and `ports` (more TCP ports), each separated by commas, and `sandbox` (auto, weak or none).
     """
 
     listens: ClassVar[tuple[str, ...]] = (
@@ -109,6 +109,7 @@ class Coder:
             prints_tokens=self._agent.entry.prints_tokens,
             file=self._commands.folder / f"{self._name}.calls",
         )
+        self.reserves_usd = self._budget.reserves_usd
         self._limits = RunLimits(
             (number_option(options, "minutes", _MINUTES) or 0) * 60,
             (number_option(options, "memory_gb", _MEMORY_GB) or 0) * 1024,
@@ -152,6 +153,7 @@ class Coder:
         return await self._think(board, now)
 
     async def _think(self, board: Board, now: dt.datetime) -> Answers:
+        self._budget.look(board)
         if board.opened is None or board.closed:
             return []
         if board.opened.base_tree not in board.proposals:

@@ -62,6 +62,7 @@ class Critic:
         self._learned = Learned(self._code.files)
         self._claims = ClaimSums()
         self._opinions = _opinions(context) if context.options.get("model") else None
+        self.reserves_usd = self._opinions.reserves_usd if self._opinions else None
 
     async def handle(self, post: Post, board: Board) -> Sequence[AnyEvent]:
         """Judge the proposal or score in `post`."""

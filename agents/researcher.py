@@ -43,6 +43,9 @@ from mesh.wire import Post
 _PROMPT_TOKENS, _ANSWER_TOKENS = 24_000, 8_000
 """Most tokens of a question (an upper estimate) and of its answer."""
 
+_CALLS = 2
+"""Calls for one proposal at most: the second one says what is wrong with the first answer."""
+
 RETRY_SHARE = 0.25
 """Share of a question's tokens that is kept free for a retry: the first answer and what is wrong with it."""
 
@@ -80,6 +83,7 @@ class Researcher:
             raise BadInput(
                 f"option prompt_tokens is {self._prompt_tokens}, too few for a question; use {least} or more"
             )
+        self.reserves_usd = self._budget.reserve_usd(self._prompt_tokens, _CALLS)
         self._history = History(context.code.files)
         self._records = CallRecords(context.calls, self._budget.model, self._budget.answer_tokens)
         self._claimed: dict[str, tuple[Cost, KeptCall | None]] = {}
@@ -109,6 +113,7 @@ class Researcher:
         return await self._think(board, now)
 
     async def _think(self, board: Board, now: dt.datetime) -> Answers:
+        self._budget.look(board)
         if self._leaving:
             raise self._leaving
         if board.opened is None or board.closed:
@@ -147,7 +152,7 @@ class Researcher:
         schema = SCHEMA if with_schema else None
         messages = await self._question(board, move, parents, with_schema=with_schema)
         failed: list[ModelAsked | NotePosted] = []
-        for _ in range(2):
+        for _ in range(_CALLS):
             costs = (event.cost for event in failed if isinstance(event, ModelAsked))
             if stop := self._budget.exceeds(board, messages, costs):
                 self._spent = True

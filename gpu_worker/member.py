@@ -1,6 +1,5 @@
 """This worker as a member of the swarm: what it is, where the arena stands, and how it posts."""
 
-import datetime as dt
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, aclosing, nullcontext
@@ -26,6 +25,7 @@ from mesh.code import CodeStore
 from mesh.errors import BadInput, HostTrouble, MeshError, ObjectMissing
 from mesh.events import AnyEvent, NotePosted, WorkerJoined
 from mesh.follow import Follower
+from mesh.log_clock import LogClock
 from mesh.machine_price import UNKNOWN_PRICE, MachinePrice
 from mesh.money import may_begin, why_unpaid
 from mesh.settings import host, owner
@@ -72,7 +72,7 @@ class Membership:
     ) -> None:
         self.bus, self.boot, self.name, self.home = bus, boot, name, home
         self.machine, self.tier, self.draining = machine, tier, draining
-        self.price = price
+        self.price, self.clock = price, LogClock()
         swarm = bus if settings.takes_boards() else None
         self.follower = Follower(bus, snapshot=settings.snapshot_file(home, bus.arena), swarm=swarm)
         self.runs_folder = settings.runs_dir(home) / boot
@@ -240,7 +240,7 @@ class Membership:
 
     def may_begin(self) -> bool:
         """Tell whether the arena's budget pays for a run that begins now."""
-        return may_begin(self.board, dt.datetime.now(dt.UTC))
+        return may_begin(self.board, self.clock.now(self.board))
 
     def has_others(self) -> bool:
         """Tell whether other workers of this class are there."""

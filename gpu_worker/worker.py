@@ -31,10 +31,13 @@ from mesh.errors import BadInput, BusError, leaf
 from mesh.events import NotePosted, WorkerLeft
 from mesh.file_trees import delete
 from mesh.machine_price import UNKNOWN_PRICE, MachinePrice, from_table
-from mesh.money import GHOSTS_S, why_unpaid
+from mesh.money import GHOSTS_S, must_end, why_unpaid
 from mesh.roll_call import answer_roll_call
 from mesh.silent import report_silent
 from mesh.times import duration
+
+_LOOK_EVERY_S = 2.0
+"""Seconds between two looks at what is left of a budget."""
 
 _LEAVE_WITHIN_S = 1.0
 """Seconds that a worker whose machine is taken away tries to say so, before it hands its runs back."""
@@ -126,7 +129,7 @@ class Worker:
     ) -> None:
         self.boot = uuid.uuid4().hex
         self.counted_as_gone = self._is_idle = self._has_left = False
-        self.unpaid = ""
+        self.unpaid, self._at_end = "", anyio.Event()
         self._preempted, self._idle_stop_s = preempted or anyio.Event(), idle_stop_s
         self._asked_to_drain, leaving = draining, anyio.Event()
         self._member = Membership(bus, self.boot, name, home, machine, tier, leaving, price, figures)
@@ -157,8 +160,10 @@ class Worker:
                 following.start_soon(self._drain_when_counted_as_gone)
                 following.start_soon(self._drain_when_idle)
                 following.start_soon(self._watch_money)
+                following.start_soon(self._watch_end)
                 async with anyio.create_task_group() as tasks:
-                    following.start_soon(self._hand_back_when_preempted, tasks.cancel_scope)
+                    for taken_away in (self._preempted, self._at_end):
+                        following.start_soon(self._hand_back, taken_away, tasks.cancel_scope)
                     for slot in member.machine.slots:
                         tasks.start_soon(SlotLoop(member, self._prefetch, tally, slot, self.nvml).serve)
                 following.cancel_scope.cancel()
@@ -188,7 +193,7 @@ class Worker:
 
     async def _drain_when_counted_as_gone(self) -> None:
         await self._member.follower.until(lambda board: self.boot in board.workers and board.workers[self.boot].left)
-        if not self._preempted.is_set():
+        if not self._preempted.is_set() and not self._at_end.is_set():
             self.counted_as_gone = True
             self._member.draining.set()
 
@@ -202,9 +207,9 @@ class Worker:
             self._is_idle = True
             self._member.draining.set()
 
-    async def _hand_back_when_preempted(self, scope: anyio.CancelScope) -> None:
+    async def _hand_back(self, taken_away: anyio.Event, scope: anyio.CancelScope) -> None:
         """Leave, then hand back what the slots have: so the log says first that no attempt of this worker counts."""
-        await self._preempted.wait()
+        await taken_away.wait()
         with anyio.move_on_after(_LEAVE_WITHIN_S), suppress(BusError):
             await self._member.post(WorkerLeft(boot=self.boot, reason=self._reason()))
             self._has_left = True
@@ -226,6 +231,14 @@ class Worker:
             self.unpaid = self._unpaid()
         member.draining.set()
 
+    async def _watch_end(self) -> None:
+        """Hand everything back before the money is gone, whatever this worker does: building, fetching or nothing."""
+        member = self._member
+        while not (member.price.per_hour_usd and must_end(member.board, member.clock.now(member.board))):
+            await anyio.sleep(_LOOK_EVERY_S)
+        self.unpaid = f"the budget of arena {member.bus.arena} is used up"
+        self._at_end.set()
+
     def _unpaid(self) -> str:
         member = self._member
         return why_unpaid(member.board, member.name, self.boot, member.price.per_hour_usd)
@@ -235,6 +248,8 @@ class Worker:
             return "arena closed"
         if self._preempted.is_set():
             return "preempted"
+        if self._at_end.is_set():
+            return "budget"
         if self._is_idle:
             return "idle"
         return "drained" if self._member.draining.is_set() else "stopped"

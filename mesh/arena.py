@@ -13,6 +13,7 @@ import msgspec
 
 from mesh.arena_commands import check_commands, check_scorer_rights, checked_environment
 from mesh.arena_files import MAX_FILE_BYTES, never_part
+from mesh.bounds import MAX_USD
 from mesh.brief import brief_text
 from mesh.constraints import constraints_of
 from mesh.coral_task import CORAL_OPTIONS
@@ -254,6 +255,8 @@ def _check_hidden(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
 
 def _check_numbers(spec: ArenaSpec, refuse: Callable[[str], None]) -> None:
     goal = spec.objective
+    if spec.stop.usd > MAX_USD:
+        refuse(f"stop.usd is {spec.stop.usd:g}; use dollars, a billion at most")
     try:
         constraints_of(goal.constraints)
     except ValueError as error:

@@ -15,6 +15,8 @@ MAX_NUMBER = 1e100
 """Greatest absolute value of a number: its square is still finite, and so is the sum of many squares."""
 MAX_SECONDS = 1e9
 """Longest time limit in seconds, some 30 years."""
+MAX_USD, MAX_USD_PER_HOUR = 1e9, 1e6
+"""Most dollars of a grant, and of a machine in an hour: more is a typing error, and a grant is never taken back."""
 MAX_ATTEMPT = 1_000_000
 MAX_VERSION = 2**53
 MAX_TEXT = 256 * 1024

@@ -1,8 +1,8 @@
 """Grants of dollars: the facts that an arena's budget consists of. The first one is `[stop] usd` of arena.toml."""
 
 import datetime as dt
-import math
 
+from mesh.bounds import MAX_USD
 from mesh.bus import Bus
 from mesh.errors import AlreadyPosted, BadInput
 from mesh.events import BudgetGranted
@@ -24,8 +24,8 @@ async def grant(bus: Bus, follower: Follower, usd: float, *, author: str) -> Bud
         BadInput: The number of dollars cannot be granted.
         BusError: The log cannot be reached.
     """
-    if not (math.isfinite(usd) and usd >= 0):
-        raise BadInput(f"the grant is {usd:g} dollars; use a number above 0")
+    if not 0 <= usd <= MAX_USD:
+        raise BadInput(f"the grant is {usd:g} dollars; use a number above 0, a billion at most")
     while True:
         event = BudgetGranted(n=follower.board.worker_costs.grants + 1, usd=usd)
         try:
@@ -48,5 +48,6 @@ async def grant_at_opening(bus: Bus, follower: Follower, *, author: str) -> floa
     before = limit_usd(board)
     if not wanted or (before is not None and before >= wanted):
         return 0.0
-    missing = wanted - (spent_usd(board, dt.datetime.now(dt.UTC)) if before is None else before)
+    now = max(board.time, dt.datetime.now(dt.UTC))  # where this clock is late, the log's counts
+    missing = wanted - (spent_usd(board, now) if before is None else before)
     return (await grant(bus, follower, max(0.0, missing), author=author)).usd or 0.0

@@ -17,19 +17,24 @@ class _Life(Event, frozen=True, kw_only=True):
 
 
 class AgentJoined(_Life, frozen=True, kw_only=True, tag="agent.joined"):
-    """An agent is ready. It gets a new `boot` id each time it starts."""
+    """An agent is ready. It gets a new `boot` id each time it starts.
+
+    `reserves_usd` is the most that its model calls of one moment may cost, null where that is not known.
+    """
 
     role: b.Word
     model: b.Word = ""
     host: b.Word = ""
     version: b.Word = ""
     owner: b.Word = ""
+    reserves_usd: b.Amount | None = None
 
 
 class AgentLeft(_Life, frozen=True, kw_only=True, tag="agent.left"):
-    """An agent ended in good order."""
+    """An agent ended in good order; `owes_usd` is the most that calls may cost whose cost is in no fact."""
 
     reason: b.Text = ""
+    owes_usd: b.Amount = 0.0
 
 
 class WorkerJoined(_Life, frozen=True, kw_only=True, tag="worker.joined"):

@@ -4,8 +4,12 @@ LIFE_FIELDS: dict[str, dict[str, str]] = {
     "AgentJoined": {
         "role": "Role of the agent: explorer, researcher, critic, curator, or the name of a role of yours.",
         "version": "Version of the mesh that it runs.",
+        "reserves_usd": "The most that its model calls of one moment may cost; a budget keeps it. Null if not known.",
     },
-    "AgentLeft": {"reason": "Why it ended."},
+    "AgentLeft": {
+        "reason": "Why it ended.",
+        "owes_usd": "The most that its calls may cost whose cost no fact has yet: a budget keeps it until it returns.",
+    },
     "WorkerJoined": {
         "slots": "How many runs it takes at a time.",
         "memory_mb": "Memory of the device, in MB; 0 is unknown.",
@@ -17,7 +21,7 @@ LIFE_FIELDS: dict[str, dict[str, str]] = {
         "price_source": "Where the price is from: `said`, or the table of prices with its date; empty without a price.",
     },
     "WorkerLeft": {
-        "reason": "Why it ended: `drained` (its runs were finished), `idle`, `preempted` (its machine was taken away).",
+        "reason": "Why it ended: `drained` (its runs were finished), `idle`, `preempted` (taken away), `budget`.",
         "silent": "Whether another worker posted it, because this one no longer answered.",
     },
 }

@@ -1,10 +1,10 @@
 """What a machine costs in an hour, by its owner's word or by the table of prices, and who rents it out."""
 
-import math
 from pathlib import Path
 
 import msgspec
 
+from mesh.bounds import MAX_USD_PER_HOUR
 from mesh.errors import BadInput
 from mesh.gpu_prices import known_prices, machine_price
 
@@ -46,12 +46,12 @@ def price_words(
         spot: Whether the provider may take it back at any time.
 
     Raises:
-        BadInput: The price is negative or not finite, or an instance has no provider.
+        BadInput: The price is negative, not a number or too large, or an instance has no provider.
     """
     if per_hour_usd is not None:
-        if not (math.isfinite(per_hour_usd) and per_hour_usd >= 0):
-            raise BadInput(f"--price-per-hour is {per_hour_usd:g}; use dollars per hour, 0 or more")
-        return MachinePrice(per_hour_usd, provider, instance, spot, SAID)
+        if not 0 <= per_hour_usd <= MAX_USD_PER_HOUR:
+            raise BadInput(f"--price-per-hour is {per_hour_usd:g}; use dollars per hour, 0 or more, a million at most")
+        return MachinePrice(abs(per_hour_usd), provider, instance, spot, SAID)
     if instance and not provider:
         raise BadInput(f"--instance {instance} needs --provider: who rents it out?")
     return MachinePrice(None, provider, instance, spot)

@@ -3,8 +3,9 @@
 A budget holds by reservation. Nothing begins unless the budget can pay for the whole fleet, idle workers too, until
 the longest run that begins now has ended and the arena is closed. Who begins a run need not know what others begin:
 the same seconds of the fleet pay for all of them. A worker is paid for only if the budget can pay for a run with it in
-the fleet, and a model is asked only if the dearest answer fits as well. So what is spent never exceeds what was
-granted, as long as runs keep to their deadlines and workers leave when the arena is closed.
+the fleet. Of each agent that asks models, the budget keeps what its calls of one moment may cost, so agents that ask at
+the same time need not know of each other either. A worker that costs something leaves before the money is gone,
+whatever it does then. So what is spent never exceeds what was granted.
 
 `mesh.worker_costs` keeps the sums.
 """
@@ -23,6 +24,11 @@ GHOSTS_S = 75.0
 
 A worker that was killed costs as if it were there until somebody finds it silent, which takes up to a minute. Where a
 whole swarm was down, that may be the time since yesterday.
+"""
+
+END_S = GHOSTS_S + 15.0
+"""Seconds of the fleet with which workers that cost something hand their runs back and leave: less than `SPARE_S`, so
+that no run that keeps to its deadlines is met.
 """
 
 
@@ -77,8 +83,22 @@ def why_unpaid(board: Board, name: str, boot: str, price_per_hour_usd: float | N
 
 
 def may_begin(board: Board, now: dt.datetime) -> bool:
-    """Tell whether the budget pays for a run that begins now."""
-    return board.worker_costs.pays(board, now, board.worker_costs.usd_per_s)
+    """Tell whether the budget pays for a run that begins now, and for those that others may begin in this moment."""
+    costs = board.worker_costs
+    return costs.pays(board, now, costs.usd_per_s, asked_usd=_asked_at_once_usd(board))
+
+
+def _asked_at_once_usd(board: Board) -> float:
+    """Return what scorings may ask of models: of runs that have begun, and of all but one that may begin at once.
+
+    A slot may begin its next run while its last one is scored.
+    """
+    costs = board.worker_costs
+    if board.opened is None or not (usd := board.spec.judge.usd_per_run):
+        return 0.0
+    begun, slots = len(costs.under_way), sum(life.slots for life in costs.lives.values() if life.is_paid)
+    at_once = min(2 * slots - begun, len(board.unfinished) - begun)
+    return usd * (begun + max(0, at_once - 1))
 
 
 def pays_with(board: Board, now: dt.datetime, more_per_hour_usd: float, *, worker_class: str, name: str = "") -> bool:
@@ -97,17 +117,39 @@ def pays_with(board: Board, now: dt.datetime, more_per_hour_usd: float, *, worke
     return costs.pays(board, now, per_s, worker_class=worker_class)
 
 
-def why_no_call(board: Board, usd: float) -> str:
-    """Return why the budget of the arena does not pay for a model call of at most so many dollars; "" if it does."""
+def runs_usd(board: Board) -> float:
+    """Return what the budget keeps for runs that have begun: the time of the fleet, and what their scoring may ask."""
+    costs = board.worker_costs
+    if board.opened is None:
+        return 0.0
+    asked = len(costs.under_way) * board.spec.judge.usd_per_run
+    return costs.usd_per_s * (costs.longest_s(board.spec) + SPARE_S) + asked
+
+
+def reserved_usd(board: Board) -> float:
+    """Return what the budget keeps for what goes on: for runs that have begun, and for model calls."""
+    return runs_usd(board) + board.worker_costs.asking_usd()
+
+
+def why_no_call(board: Board, usd: float, now: dt.datetime, *, name: str) -> str:
+    """Return why the budget of the arena does not pay for more model calls of an agent; "" if it does.
+
+    Args:
+        board: The board of the arena.
+        usd: What the calls of this moment may cost, those included whose cost is not in the log yet.
+        now: The time.
+        name: The agent.
+    """
     costs, limit = board.worker_costs, board.worker_costs.limit_usd
     if limit is None or board.opened is None:
         return ""
-    kept = costs.usd_per_s * (costs.longest_s(board.opened.spec) + SPARE_S)
-    spent = costs.spent_usd(board, board.time)
-    if spent + kept + usd <= limit:
+    kept, others, spent = runs_usd(board), costs.asking_usd(but=name), costs.spent_usd(board, now)
+    if spent + kept + others + usd <= limit:
         return ""
     runs = f", runs may take ${kept:.2f}" if kept else ""
-    return f"arena {board.arena} has spent ${spent:.2f} of ${limit:,.2f}{runs}, and one more call may cost ${usd:.4f}"
+    asked = f", calls of other agents ${others:.4f}" if others else ""
+    so_far = f"arena {board.arena} has spent ${spent:.2f} of ${limit:,.2f}{runs}{asked}"
+    return f"{so_far}, and one more call may cost ${usd:.4f}"
 
 
 class Reservation:
@@ -158,14 +200,32 @@ def is_used_up(board: Board, now: dt.datetime) -> bool:
     Workers that cost nothing go on when the money is gone. Without any worker, the cheapest that there was counts.
     """
     costs = board.worker_costs
-    if costs.limit_usd is None or (costs.woken and (now - costs.woken).total_seconds() < GHOSTS_S):
+    if costs.limit_usd is None or _may_have_ghosts(board, now):
         return False
     lasts_s = costs.longest_s(board.spec) + GHOSTS_S if board.opened else 0.0
     if any((now - begun).total_seconds() <= lasts_s for _, begun in costs.under_way.values()):
         return False
     is_paid = any(life.is_paid for life in costs.lives.values())
     per_s = costs.usd_per_s if is_paid else (costs.cheapest_per_hour_usd or 0.0) / 3600
-    return not costs.pays(board, now, per_s)
+    return not costs.pays(board, now, per_s, asked_usd=_asked_at_once_usd(board))
+
+
+def _may_have_ghosts(board: Board, now: dt.datetime) -> bool:
+    woken = board.worker_costs.woken
+    return woken is not None and (now - woken).total_seconds() < GHOSTS_S
+
+
+def must_end(board: Board, now: dt.datetime) -> bool:
+    """Tell whether the money is gone but for `END_S` seconds of the fleet: then what costs something ends at once.
+
+    Runs that keep to their deadlines end before. What has no deadline does not, such as building an environment,
+    fetching data, or waiting where no curator closes the arena.
+    """
+    costs, limit = board.worker_costs, board.worker_costs.limit_usd
+    if limit is None or not costs.usd_per_s or board.opened is None or _may_have_ghosts(board, now):
+        return False
+    asked = len(costs.under_way) * board.spec.judge.usd_per_run + costs.asking_usd()
+    return costs.spent_usd(board, now) + costs.usd_per_s * END_S + asked > limit
 
 
 def next_run_words(board: Board, usd_per_s: float | None = None, worker_class: str = "") -> str:

@@ -26,7 +26,7 @@ RUN_FIELDS: dict[str, dict[str, str]] = {
     },
     "RunStarted": {"attempt": "Number of the attempt, from 1."},
     "RunKilled": {
-        "by": "What stopped it: a rule (early stopping), a person, or the budget.",
+        "by": "What stopped it: a rule (early stopping), a person, or the budget, whose money it outlived.",
         "text": "The reason in a sentence.",
         "curve": "The learning curve behind the decision.",
     },

@@ -1,9 +1,12 @@
-"""What the time of workers costs: running sums of a board, which `mesh.money` asks. Pure.
+"""What the time of workers costs, and what calls may cost: running sums of a board, which `mesh.money` asks. Pure.
 
 A life of a worker costs its price per hour from its joining until it leaves, runs or not. Where it left without a word
 (it was silent, or another life of its name joined), it costs until its last sign of life. A life without a price has
 an unknown cost. In an arena with a budget of dollars such a life is unpaid: it is handed nothing and costs the arena
 nothing. So is one that joined when the budget could not pay for one more run with it in the fleet.
+
+Of an agent that asks models, the budget keeps what its calls of one moment may cost, from its joining until it leaves.
+For one that was killed it is kept until its name joins and leaves again: its last calls may be in no fact.
 """
 
 import datetime as dt
@@ -24,7 +27,16 @@ _DOWN = dt.timedelta(seconds=300)
 """Without a fact for so long, a swarm may have been down, and workers that still count may be dead."""
 
 COSTING = frozenset(
-    {e.RunStarted, e.RunFinished, e.ArenaOpened, e.AgentJoined, e.WorkerJoined, e.WorkerLeft, e.BudgetGranted}
+    {
+        e.RunStarted,
+        e.RunFinished,
+        e.ArenaOpened,
+        e.AgentJoined,
+        e.AgentLeft,
+        e.WorkerJoined,
+        e.WorkerLeft,
+        e.BudgetGranted,
+    }
 )
 """Facts that matter here; `WorkerCosts.take` takes no others."""
 
@@ -74,6 +86,7 @@ class WorkerCosts(msgspec.Struct):
     `lives` are the others by boot id, and `boots` their boot ids by name. `under_way` has the runs that workers have
     begun, each with that life and when it began. `cheapest_per_hour_usd` is the lowest price that a paid life had,
     `overhead_s` the sum over `overheads` runs of what they took beside trial and scoring.
+    `asking` has what the calls of an agent may cost in dollars, by its name, with the boot id of its present life.
     `last` is the time of the last fact that matters here, and `woken` that of the last one after a long silence.
     """
 
@@ -89,6 +102,7 @@ class WorkerCosts(msgspec.Struct):
     overheads: int = 0
     last: dt.datetime | None = None
     woken: dt.datetime | None = None
+    asking: dict[str, tuple[str, float]] = {}
 
     def take(self, board: Spending, at: dt.datetime, author: str, event: e.AnyEvent) -> None:
         """Take the next fact that counts and is of `COSTING`; `board` has it already.
@@ -107,6 +121,12 @@ class WorkerCosts(msgspec.Struct):
                 self._finish(at, event)
             case e.RunStarted():
                 self._start(board, at, event)
+            case e.AgentLeft():
+                self._stop_asking(author, event)
+            case e.AgentJoined():
+                most = max(event.reserves_usd or 0.0, self.asking.get(author, ("", 0.0))[1])
+                if most:
+                    self.asking[author] = event.boot, most
             case e.WorkerJoined():
                 self._join(board, at, author, event)
             case e.WorkerLeft():
@@ -115,6 +135,14 @@ class WorkerCosts(msgspec.Struct):
                     self._pay_more(board, at)
             case e.BudgetGranted():
                 self._grant(board, at, event)
+
+    def _stop_asking(self, author: str, event: e.AgentLeft) -> None:
+        if self.asking.get(author, ("", 0.0))[0] != event.boot:
+            return
+        if event.owes_usd:
+            self.asking[author] = event.boot, event.owes_usd
+        else:
+            del self.asking[author]
 
     def _start(self, board: Spending, at: dt.datetime, event: e.RunStarted) -> None:
         if (begun := self.under_way.get(event.run)) and (before := self.lives.get(begun[0])):
@@ -148,6 +176,10 @@ class WorkerCosts(msgspec.Struct):
         """Return what the arena has spent up to `now`, as far as prices are known."""
         models = sum(board.spent.values(), 0.0) + board.judge.usd
         return models + self.ended_usd + sum(life.usd(now) for life in self.lives.values())
+
+    def asking_usd(self, but: str = "") -> float:
+        """Return what calls of agents may cost that are under way, but for those of one agent."""
+        return sum((usd for name, (_, usd) in self.asking.items() if name != but), 0.0)
 
     @property
     def usd_per_s(self) -> float:
@@ -194,10 +226,12 @@ class WorkerCosts(msgspec.Struct):
         """
         if self.limit_usd is None or board.opened is None:
             return True
-        spec = board.opened.spec
+        spec, spent = board.opened.spec, self.spent_usd(board, now)
         lasts = seconds + self.longest_s(spec, worker_class) + SPARE_S
         asked = max(asked_usd, len(self.under_way) * spec.judge.usd_per_run) + spec.judge.usd_per_run
-        return self.spent_usd(board, now) + usd_per_s * lasts + asked <= self.limit_usd
+        if not (needs := usd_per_s * lasts + asked):
+            return spent <= self.limit_usd  # what costs nothing goes on where only the last calls are paid for
+        return spent + needs + self.asking_usd() <= self.limit_usd
 
     def _join(self, board: Spending, at: dt.datetime, author: str, event: e.WorkerJoined) -> None:
         if (earlier := self.boots.get(author)) and (before := self.lives.get(earlier)):

@@ -1,8 +1,6 @@
 """A budget holds: what is spent never exceeds what was granted, whatever a simulated fleet does."""
 
 import datetime as dt
-import random
-from collections.abc import Iterator
 
 import pytest
 from msgspec.structs import replace
@@ -10,167 +8,25 @@ from msgspec.structs import replace
 from agents.curation.admission import decide
 from agents.curation.stopping import within_budget
 from mesh import events as e
+from mesh.log_clock import LogClock
 from mesh.money import (
+    END_S,
     GHOSTS_S,
     Reservation,
     cost_line,
     is_used_up,
     limit_usd,
     may_begin,
+    must_end,
+    reserved_usd,
     spent_usd,
     why_no_call,
     why_unpaid,
 )
-from mesh.spec import ArenaSpec, ScoreSpec, TrialSpec
-from mesh.testing import SPEC, Log, git_hash
+from mesh.spec import ScoreSpec
+from mesh.testing import Log, git_hash
 from mesh.worker_costs import SPARE_S, longest_run_s
-
-NIGHT = replace(
-    SPEC,
-    trial=TrialSpec(command=("python", "train.py"), budget_s=300, deadline_s=400),
-    score=replace(SPEC.score, deadline_s=60),
-)
-"""Trials of five minutes."""
-
-
-def joined(boot: str, price: float | None, slots: int = 1, worker_class: str = "cuda-h100") -> e.WorkerJoined:
-    return e.WorkerJoined(
-        boot=boot, worker_class=worker_class, device=worker_class, slots=slots, price_per_hour_usd=price
-    )
-
-
-def granted(usd: float | None, spec: ArenaSpec = NIGHT) -> Log:
-    """An open arena with its baseline posted, and a budget."""
-    log = Log(spec)
-    log.open()
-    if usd is not None:
-        log.add("operator", e.BudgetGranted(n=1, usd=usd))
-    log.propose(git_hash("base"), how="baseline")
-    return log
-
-
-class Machine:
-    """A simulated worker; `free_at` are the times at which its slots end what they do, with the run."""
-
-    def __init__(self, name: str, boot: str, price: float, slots: int) -> None:
-        self.name, self.boot, self.price, self.slots = name, boot, price, slots
-        self.runs: dict[str, dt.datetime] = {}
-
-
-class Fleet:
-    """Workers that come, go, are taken back, are killed, and change their prices, in an order that a seed decides."""
-
-    def __init__(self, log: Log, seed: int, *, most: int = 8) -> None:
-        self.log, self.random, self.most = log, random.Random(seed), most
-        self.machines: dict[str, Machine] = {}
-        self.killed: dict[str, tuple[Machine, dt.datetime]] = {}
-        self.now = log.board.time
-        self.lives = self.posted = 0
-
-    def add(self, author: str, event: e.AnyEvent) -> None:
-        """Post a fact at the present moment."""
-        self.log.add(author, event, after_s=max(0.0, (self.now - self.log.board.time).total_seconds()))
-
-    def join(self, name: str | None = None) -> None:
-        self.lives += 1
-        boot, price = f"b{self.lives}", self.random.choice([0.0, 0.34, 0.6, 1.99, 2.69, 4.29, 12.0])
-        name = name or f"gpu{self.lives}"
-        if self.random.random() < 0.05:
-            self.add(name, joined(boot, None))  # it has no price: it is handed nothing, and leaves
-            self.add(name, e.WorkerLeft(boot=boot))
-            return
-        slots = self.random.choice([1, 1, 2, 4])
-        self.add(name, joined(boot, price, slots, self.random.choice(["cuda-h100", "cuda-l40s"])))
-        if self.log.board.worker_costs.lives[boot].is_paid:
-            self.machines[boot] = Machine(name, boot, price, slots)
-        else:
-            self.add(name, e.WorkerLeft(boot=boot, reason="unpaid"))
-
-    def leave(self, boot: str, reason: str = "preempted") -> None:
-        machine = self.machines.pop(boot)
-        self.add(machine.name, e.WorkerLeft(boot=boot, reason=reason))
-
-    def step(self) -> None:
-        """Let some seconds pass, and then everybody act in turn."""
-        self.now += dt.timedelta(seconds=self.random.choice([1.0, 5.0, 20.0]))
-        for boot, (machine, died) in list(self.killed.items()):
-            if self.now - died > dt.timedelta(seconds=60):  # others find it silent
-                del self.killed[boot]
-                self.add("other", e.WorkerLeft(boot=machine.boot, silent=True))
-        self._finish()
-        self._come_and_go()
-        self._propose()
-        for event in decide(self.log.board, self.now):
-            self.add("curator", event)
-        if self.log.board.closed is None:
-            self._begin()
-
-    def _come_and_go(self) -> None:
-        chance = self.random.random()
-        if len(self.machines) < self.most and chance < 0.1:
-            self.join()
-        elif self.machines and chance < 0.12:
-            self.leave(self.random.choice(sorted(self.machines)))
-        elif self.machines and chance < 0.14:  # the price changes: the machine joins again
-            machine = self.machines[self.random.choice(sorted(self.machines))]
-            self.leave(machine.boot, "price")
-            self.join(machine.name)
-        elif self.machines and chance < 0.15:
-            boot = self.random.choice(sorted(self.machines))
-            self.killed[boot] = (self.machines.pop(boot), self.now)
-        elif chance < 0.2 and not why_no_call(self.log.board, 0.05):
-            self.add("rex", e.ModelAsked(model="m", purpose="x", ok=True, cost=e.Cost(usd=self.random.random() * 0.05)))
-
-    def _finish(self) -> None:
-        for machine in list(self.machines.values()):
-            for run, at in list(machine.runs.items()):
-                if at <= self.now:
-                    del machine.runs[run]
-                    asked = self.log.board.runs[run]
-                    if not asked.finished:
-                        self.add(machine.name, self._end(machine, run, asked.requested.proposal))
-
-    def _end(self, machine: Machine, run: str, proposal: str) -> e.RunFinished:
-        outcome = e.Scored(value=self.random.random())
-        return e.RunFinished(
-            run=run,
-            proposal=proposal,
-            outcome=outcome,
-            worker=machine.boot,
-            worker_class=self.log.board.worker_costs.lives[machine.boot].worker_class,
-            trial_s=300.0,
-            evaluator=self.log.board.opened.evaluator if self.log.board.opened else "",
-        )
-
-    def _propose(self) -> None:
-        while len(self.log.board.undecided) < 12:
-            self.posted += 1
-            self.log.propose(f"p{self.posted}", self.random.choice(["ann", "bob", "cleo"]))
-            self.now = max(self.now, self.log.board.time)
-
-    def _begin(self) -> None:
-        board, held = self.log.board, {run for machine in self.machines.values() for run in machine.runs}
-        waiting = [run for run in board.unfinished if run not in held]
-        for machine in self.random.sample(
-            sorted(self.machines.values(), key=lambda each: each.boot), len(self.machines)
-        ):
-            while waiting and len(machine.runs) < machine.slots and may_begin(board, self.now):
-                run = waiting.pop(0)
-                took = self.random.uniform(0.2, 1.0) * longest_run_s(board.spec)
-                machine.runs[run] = self.now + dt.timedelta(seconds=took)
-                attempt = board.runs[run].attempts + 1
-                self.add(machine.name, e.RunStarted(run=run, attempt=attempt, worker=machine.boot))
-
-    def live(self, hours: float) -> Iterator[None]:
-        """Go on until the arena is closed; then all workers leave."""
-        until = self.now + dt.timedelta(hours=hours)
-        while self.now < until and self.log.board.closed is None:
-            self.step()
-            yield
-        self.now += dt.timedelta(seconds=5)
-        for boot in list(self.machines):
-            self.leave(boot, "arena closed")
-        yield
+from tests.support.priced_fleet import CALL_USD, NIGHT, Fleet, Machine, asking, granted, joined
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -179,7 +35,7 @@ def test_a_fleet_of_eight_never_spends_more_than_was_granted(seed: int) -> None:
     fleet = Fleet(log, seed)
     most = 30.0
     for number, _ in enumerate(fleet.live(hours=24)):
-        assert spent_usd(log.board, fleet.now) <= most
+        assert fleet.owed_usd() <= most
         if number == 400 and log.board.closed is None and seed % 3 == 0:
             fleet.add("operator", e.BudgetGranted(n=2, usd=7.5))
             most += 7.5
@@ -188,9 +44,104 @@ def test_a_fleet_of_eight_never_spends_more_than_was_granted(seed: int) -> None:
     assert (log.board.closed.reason, log.board.finished > 20) == ("budget", True)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_work_without_a_deadline_and_a_dead_curator_never_spend_more_either(seed: int) -> None:
+    log = granted(usd=30.0)
+    fleet = Fleet(log, seed)
+    fleet.overstays = 0.1
+    killed = 0
+    for number, _ in enumerate(fleet.live(hours=24)):
+        assert fleet.owed_usd() <= 30.0
+        killed = sum(run.killed for run in log.board.runs.values())
+        if number == 150 and seed % 2:
+            fleet.has_curator = False
+    assert fleet.owed_usd() <= 30.0
+    assert spent_usd(log.board, fleet.now) > 15.0
+    if fleet.has_curator:
+        assert log.board.closed is not None
+        assert (log.board.closed.reason, killed > 0) == ("budget", "has not ended" in log.board.closed.text)
+    else:
+        assert {machine.price for machine in fleet.machines.values()} <= {0.0}
+
+
+def test_a_run_that_outlives_its_money_is_killed_by_the_budget_and_the_arena_closes() -> None:
+    log = granted(longest_run_s(NIGHT) + SPARE_S + 5)
+    log.add("gpu", joined("b1", 3600.0))  # a dollar a second
+    run = log.request("base")
+    log.add("gpu", e.RunStarted(run=run, attempt=1, worker="b1"))
+    limit = limit_usd(log.board) or 0.0
+    joined_at = log.board.worker_costs.lives["b1"].since
+    before, after = (joined_at + dt.timedelta(seconds=limit - END_S + more) for more in (-1, 1))
+    assert not must_end(log.board, before)
+    assert decide(log.board, before) == []
+    [killed, closed] = decide(log.board, after)
+    assert killed == e.RunKilled(
+        run=run, by="budget", text=f"spent ${limit - END_S + 1:,.2f} of ${limit:,.2f}, and the run has not ended"
+    )
+    assert isinstance(closed, e.ArenaClosed)
+    assert (closed.reason, closed.text) == ("budget", f"{killed.text}: it took longer than its deadlines")
+    log.add("curator", killed)
+    assert log.board.runs[run].killed
+    free = granted(1.0)
+    free.add("own", joined("b1", 0.0))
+    assert not must_end(free.board, free.board.time + dt.timedelta(days=1))
+
+
+def test_agents_that_ask_in_one_moment_are_all_paid_for_or_do_not_ask() -> None:
+    log = granted(1.0)
+    for name in ("ann", "bob", "cleo"):
+        log.add(name, asking(name))
+    now = log.board.time
+    assert reserved_usd(log.board) == pytest.approx(3 * CALL_USD)
+    log.add("dan", e.ModelAsked(model="m", purpose="x", ok=True, cost=e.Cost(usd=0.25)))
+    assert [why_no_call(log.board, CALL_USD, now, name=name) for name in ("ann", "bob", "cleo")] == ["", "", ""]
+    assert why_no_call(log.board, CALL_USD, now, name="dan") == (
+        "arena a has spent $0.25 of $1.00, calls of other agents $0.7500, and one more call may cost $0.2500"
+    )
+    log.add("dan", e.ModelAsked(model="m", purpose="x", ok=True, cost=e.Cost(usd=0.01)))
+    assert why_no_call(log.board, CALL_USD, now, name="ann").startswith("arena a has spent $0.26 of $1.00")
+    log.add("bob", e.AgentLeft(boot="bob-first"))  # in good order: nothing of it is under way
+    assert why_no_call(log.board, CALL_USD, now, name="ann") == ""
+
+
+def test_what_an_agent_may_have_spent_before_it_was_cut_off_is_kept_until_it_returns() -> None:
+    log = granted(1.0)
+    log.add("ann", asking("ann"))
+    log.add("ann", e.AgentLeft(boot="ann-first", owes_usd=0.2))
+    assert reserved_usd(log.board) == pytest.approx(0.2)
+    log.add("ann", asking("ann", "second"))
+    assert reserved_usd(log.board) == pytest.approx(CALL_USD)
+    log.add("ann", e.AgentLeft(boot="ann-first"))  # of its first life: says nothing of the second
+    assert reserved_usd(log.board) == pytest.approx(CALL_USD)
+    log.add("ann", e.AgentLeft(boot="ann-second"))
+    assert reserved_usd(log.board) == 0.0
+
+
+def test_an_idle_fleet_costs_while_the_log_is_silent_and_calls_know_it() -> None:
+    whole = longest_run_s(NIGHT) + SPARE_S
+    log = granted(2 * whole)
+    log.add("gpu", joined("b1", 3600.0))
+    log.add("ann", asking("ann"))
+    later = log.board.time + dt.timedelta(seconds=whole)
+    assert why_no_call(log.board, whole / 2, log.board.time, name="ann") == ""
+    assert why_no_call(log.board, whole / 2, later, name="ann").startswith(f"arena a has spent ${whole + 1:.2f} of")
+
+
+def test_the_time_of_the_log_counts_and_not_the_clock_of_a_machine() -> None:
+    log = granted(longest_run_s(NIGHT) + SPARE_S + 60)
+    log.add("gpu", joined("b1", 3600.0))
+    clock = LogClock()
+    now = clock.now(log.board)  # the clock of this machine is months away from the times of this log
+    assert 0 <= (now - log.board.time).total_seconds() < 30
+    assert may_begin(log.board, now)
+    log.add("ann", e.NotePosted(channel="general", text="later"), after_s=3600)
+    assert 0 <= (clock.now(log.board) - log.board.time).total_seconds() < 30
+    assert not may_begin(log.board, clock.now(log.board))
+
+
 def test_a_night_of_twenty_dollars_ends_at_twenty_dollars_or_less() -> None:
     log = granted(usd=20.0)
-    fleet = Fleet(log, seed=1)
+    fleet = Fleet(log, seed=1, agents=0)
     for number in range(8):
         fleet.add(f"box{number}", joined(f"box{number}", 0.6, 1))
         fleet.machines[f"box{number}"] = Machine(f"box{number}", f"box{number}", 0.6, 1)
@@ -323,6 +274,25 @@ def test_a_first_grant_begins_with_what_was_spent_before() -> None:
     assert limit_usd(log.board) == 24.0
     log.add("operator", e.BudgetGranted(n=2, tokens=5))  # says nothing of dollars
     assert limit_usd(log.board) == 24.0
+
+
+def test_scorings_that_may_begin_in_one_moment_are_all_reserved() -> None:
+    spec = replace(
+        NIGHT, score=ScoreSpec(how="command", command=("python", "s.py")), judge=replace(NIGHT.judge, usd_per_run=2.0)
+    )
+    for usd, may in [(5.9, False), (6.1, True)]:
+        log = granted(usd, spec)
+        log.add("own", joined("b1", 0.0, slots=3))
+        for seed in range(1, 5):
+            log.request("base", seed=seed)  # four runs wait, and three or more slots may take them
+            if seed == 3:
+                assert may_begin(log.board, log.board.time) is may
+        assert not may_begin(log.board, log.board.time)  # four cost 8 dollars
+    log = granted(6.1, spec)
+    log.add("own", joined("b1", 0.0, slots=1))
+    for seed in range(1, 5):
+        log.request("base", seed=seed)
+    assert may_begin(log.board, log.board.time)  # one slot: a run, and the next one while the first is scored
 
 
 def test_scoring_that_asks_models_is_reserved_with_its_run() -> None:

@@ -1,7 +1,9 @@
 """A backup of a hub: what is restored is what was there, byte for byte, and half a backup is none."""
 
+import hashlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -10,15 +12,28 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import msgspec
 import pytest
 
+from mesh.accounts.hub_folder import HubFolder
+from mesh.accounts.hub_init import init_hub, write_configs
 from mesh.errors import BadInput, BusRefused
 from mesh.events import NotePosted
 from mesh.jetstream import JetStreamBus, JetStreamHub, connect
+from mesh.jetstream.stream_copy import stream_names
 from mesh.server import embedded
 from mesh.wire import Post
 from mesh_cli.exit import ExitCode
-from mesh_cli.history.hub_backup import BACKUP_LIST, back_up, checked_backup, restore_keys, restore_streams
+from mesh_cli.history.hub_backup import (
+    BACKUP_LIST,
+    BackupList,
+    CopiedFile,
+    back_up,
+    checked_backup,
+    restore_keys,
+    restore_streams,
+)
+from tests.support.small_disk import small_disk
 from tests.test_cli import Mesh, mesh, refused
 
 __all__ = ["mesh"]
@@ -56,6 +71,14 @@ async def messages(hub: JetStreamHub, stream: str, until: int) -> list[Message]:
     return found
 
 
+async def newest_post(bus: JetStreamBus, seq: int) -> Post:
+    async with aclosing(bus.read(seq - 1, until=seq)) as batches:
+        async for batch in batches:
+            assert batch[0].post
+            return batch[0].post
+    raise AssertionError("the log has that entry")
+
+
 async def test_a_restored_log_is_the_copied_one_byte_for_byte_while_posts_went_on(tmp_path: Path) -> None:
     target = tmp_path / "backup"
     async with server(tmp_path / "old") as hub:
@@ -84,15 +107,15 @@ async def test_a_restored_log_is_the_copied_one_byte_for_byte_while_posts_went_o
         assert ends["MESH_a"] >= 505
         assert await bus.head() > ends["MESH_a"]
         copied = {stream: await messages(hub, stream, end) for stream, end in ends.items()}
+        newest = await newest_post(bus, ends["MESH_a"])
     async with server(tmp_path / "new") as hub:
         assert await restore_streams(hub, checked_backup(target), target) == list(ends)
         assert {stream: await messages(hub, stream, end) for stream, end in ends.items()} == copied
         again = await hub.arena("a")
         assert await again.head() == ends["MESH_a"]
         assert await again.get("object-a") == OBJECT + b"a"
+        assert await again.post(newest) == ends["MESH_a"]  # what the log has taken once it still does not take twice
         assert await again.post(Post.new("ann", NotePosted(channel="general", text="goes on"))) == ends["MESH_a"] + 1
-        # what the log has taken once it still does not take twice
-        await post(await hub.arena("b"), 1, "new")
 
 
 async def test_a_restored_queue_goes_on_where_the_copied_one_was(tmp_path: Path) -> None:
@@ -132,6 +155,40 @@ async def test_a_restore_that_was_cut_off_is_said_again_and_one_over_other_logs_
             await restore_streams(hub, listed, target)
 
 
+async def test_over_a_hub_with_another_log_of_a_name_nothing_is_restored(tmp_path: Path) -> None:
+    target = tmp_path / "backup"
+    async with server(tmp_path / "old") as hub:
+        await filled(hub)
+        listed = await back_up(hub, target, None)
+    async with server(tmp_path / "other") as hub:
+        await post(await hub.arena("b", create=True), 3, "another")
+        before = await stream_names(hub.link)
+        with pytest.raises(BusRefused, match="another stream MESH_b already"):
+            await restore_streams(hub, listed, target)
+        assert await stream_names(hub.link) == before
+    async with server(tmp_path / "as-long") as hub:
+        await post(await hub.arena("a", create=True), 500, "another")  # as many messages, and others
+        with pytest.raises(BusRefused, match="another stream MESH_a already"):
+            await restore_streams(hub, listed, target)
+
+
+async def test_a_full_disk_ends_a_backup_and_a_restore_in_one_sentence(tmp_path: Path) -> None:
+    target = tmp_path / "backup"
+    with small_disk(tmp_path / "small", 6) as disk:
+        async with server(tmp_path / "old") as hub:
+            bus = await filled(hub)
+            for number in range(12):
+                await bus.put(f"large-{number}", os.urandom(1 << 20))
+            with pytest.raises(BadInput, match="backup cannot be written: No space left on device"):
+                await back_up(hub, disk.folder / "backup", None)
+            assert [*disk.folder.iterdir()] == []
+            listed = await back_up(hub, target, None)
+        async with server(disk.folder / "new") as hub:
+            with pytest.raises(BusRefused, match="does not restore stream MESHOBJ_a: insufficient storage"):
+                await restore_streams(hub, listed, target)
+            assert await stream_names(hub.link) == ["MESH_a", "MESH_b"]  # whole ones, which are passed over next time
+
+
 async def test_what_is_not_a_whole_backup_is_refused_before_anything_is_restored(tmp_path: Path) -> None:
     target = tmp_path / "backup"
     async with server(tmp_path / "old") as hub:
@@ -153,14 +210,82 @@ async def test_what_is_not_a_whole_backup_is_refused_before_anything_is_restored
     log.write_bytes(whole)
     listed = (target / BACKUP_LIST).read_text()
     (target / BACKUP_LIST).write_text(listed.replace("streams/MESH_b.tar.s2", "../../etc/passwd"))
-    with pytest.raises(BadInput, match="which is not in the backup"):
+    with pytest.raises(BadInput, match=r"has stream MESH_b in '\.\./\.\./etc/passwd'"):
         checked_backup(target)
     for text in ("", "{}", listed[:-5]):
         (target / BACKUP_LIST).write_text(text)
         with pytest.raises(BadInput, match="not the list of a backup"):
             checked_backup(target)
+    for old, new, why in [
+        ('"last_seq": 500', '"last_seq": 501', "is not as it was written"),
+        ('"name": "MESH_b"', '"name": "MESH_c"', "has stream MESH_c in 'streams/MESH_b.tar.s2'"),
+        ('"name": "MESH_b"', '"name": "MESH_b.>"', "names the stream 'MESH_b.>'"),
+        ('"name": "MESH_b",', "", "names the stream ''"),
+        ('"name": "MESH_b"', '"name": "KV_b"', "names the stream 'KV_b'"),
+    ]:
+        assert old in listed
+        (target / BACKUP_LIST).write_text(listed.replace(old, new, 1))
+        with pytest.raises(BadInput, match=re.escape(f"{why}: the backup is damaged, or not one of the mesh")):
+            checked_backup(target)
     with pytest.raises(BadInput, match="not a whole backup"):
         checked_backup(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "why"),
+    [
+        ("hub/../x", 0o600, "names the file 'hub/../x', which is no part of a hub"),
+        ("hub/keys/../../../backup/x", 0o600, "names the file"),
+        ("hub/store/x", 0o600, "names the file 'hub/store/x', which is no part of a hub"),
+        ("x", 0o600, "names the file 'x', which is no part of a hub"),
+        ("/etc/hostname", 0o600, "names the file '/etc/hostname', which is no part of a hub"),
+        ("hub//etc/hostname", 0o600, "names the file"),
+        ("hub/keys/x", 0o4755, "gives hub/keys/x the mode 2541"),
+        ("hub/keys/x", -1, "gives hub/keys/x the mode -1"),
+        ("hub/hub.json", 0o600, "names hub/hub.json twice"),
+        ("hub/keys/link", 0o600, "which is not in the backup"),
+    ],
+)
+def test_a_list_that_names_other_places_than_those_of_a_hub_is_refused(
+    tmp_path: Path, path: str, mode: int, why: str
+) -> None:
+    source = tmp_path / "backup"
+    (source / "hub" / "keys").mkdir(parents=True)
+    (tmp_path / "outside").write_bytes(b"seed")
+    (source / "hub" / "keys" / "link").symlink_to(tmp_path / "outside")
+    for name in ("x", "hub/hub.json", "hub/keys/x"):
+        (source / name).write_bytes(b"seed")
+    keys = [
+        (CopiedFile(name, 4, hashlib.sha256(b"seed").hexdigest()), bits)
+        for name, bits in [("hub/hub.json", 0o600), (path, mode)]
+    ]
+    listed = BackupList(1, "1", [], keys)
+    (source / BACKUP_LIST).write_bytes(msgspec.json.encode(msgspec.structs.replace(listed, sha256=listed.digest)))
+    with pytest.raises(BadInput, match=re.escape(why)):
+        checked_backup(source)
+
+
+def test_the_certificates_of_every_node_of_a_cluster_are_in_a_backup(tmp_path: Path, mesh: Mesh) -> None:
+    nodes = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    hub, _ = init_hub(tmp_path / "hub", ["127.0.0.1"], port=4222, door_port=8443, disk_bytes=4 << 30, nodes=nodes)
+    target, new = tmp_path / "backup", tmp_path / "restored"
+
+    async def copy() -> None:
+        async with server(tmp_path / "old") as running:
+            await filled(running)
+            await back_up(running, target, hub.folder)
+
+    anyio.run(copy)
+    assert restore_keys(checked_backup(target), target, new)
+    again = HubFolder.open(new)
+    write_configs(again)
+
+    def files(folder: Path) -> dict[str, tuple[bytes, int]]:
+        found = (path for path in folder.rglob("*") if path.is_file())
+        return {str(p.relative_to(folder)): (p.read_bytes(), p.stat().st_mode & 0o777) for p in found}
+
+    assert files(new) == files(hub.folder)
+    assert again.server_cert.read_bytes().startswith(b"-----BEGIN CERTIFICATE-----")
 
 
 def test_keys_are_restored_with_their_modes_into_a_new_folder_only(tmp_path: Path, mesh: Mesh) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mesh.server import embedded
 from tests.support.arenas import write_arena
 from tests.support.own_hub import new_hub, run_mesh, running
 
@@ -33,3 +34,21 @@ async def test_a_hub_that_is_lost_is_made_again_with_its_keys_its_members_and_it
         seen = await run_mesh(outside, "tail", "--no-follow", "-n", "1")  # with the credentials of before
         assert seen.code == 0, seen
         assert "opened version 1 of tiny" in seen.out
+
+
+async def test_the_log_of_a_home_moves_into_a_hub_whose_streams_are_bounded(tmp_path: Path) -> None:
+    home, hub = tmp_path / "home", new_hub(tmp_path / "hub")
+    async with embedded(home / "server", sync="1m") as server:
+        opened = await run_mesh(home, "open", str(write_arena(tmp_path / "arena")), "--nats", server.url)
+        assert opened.code == 0, opened
+        log = await run_mesh(home, "tail", "--no-follow", "--json", "-n", "1000", "--nats", server.url)
+        copied = await run_mesh(home, "hub", "backup", str(tmp_path / "backup"), "--nats", server.url)
+        assert copied.code == 0, copied
+    async with running(hub) as started:
+        assert "MESH_tiny" in await started.hub("restore", str(tmp_path / "backup"))
+        assert await started.say("tail", "--no-follow", "--json", "-n", "1000") == log.out.strip() != ""
+        assert "0 streams restored" in (await started.tried("hub", "restore", str(tmp_path / "backup"))).err
+        joined = await run_mesh(tmp_path / "eve", "join", await started.invite("observer"), "--name", "eve")
+        assert joined.code == 0, joined
+        seen = await run_mesh(tmp_path / "eve", "tail", "--no-follow", "-n", "1")
+        assert (seen.code, "opened version 1 of tiny" in seen.out) == (0, True), seen

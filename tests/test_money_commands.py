@@ -10,6 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mesh.arena import load_arena
+from mesh.errors import BadArena, BadInput
 from mesh.events import BudgetGranted
 from mesh.follow import Follower
 from mesh.grants import grant
@@ -21,7 +23,7 @@ from mesh_cli.exit import ExitCode
 from tests.support.arenas import ARENA, write_arena
 from tests.support.swarm import swarm_of
 from tests.support.terminal import Terminal
-from tests.test_cli import Mesh, mesh, serving
+from tests.test_cli import Mesh, mesh, refused, serving
 
 __all__ = ["mesh"]
 
@@ -149,3 +151,19 @@ async def test_the_first_grant_is_the_budget_of_arena_toml_and_a_greater_one_gra
         return limit_usd(follower.board)
 
     assert [await limit(usd) for usd in (20, 20, 30, 35, 40)] == [20, 20, 37, 37, 40]
+
+
+@pytest.mark.parametrize("usd", [-1.0, float("nan"), float("inf"), 1e308, 2e9])
+async def test_a_grant_and_a_first_grant_are_amounts_that_somebody_may_mean(usd: float, tmp_path: Path) -> None:
+    bus = await MemoryHub().arena("a", create=True)
+    follower = Follower(bus)
+    with pytest.raises(BadInput, match=re.escape(f"the grant is {usd:g} dollars; use a number above 0")):
+        await grant(bus, follower, usd, author="operator")
+    assert await bus.head() == 0
+    with pytest.raises(BadArena, match=r"stop\.usd"):
+        load_arena(write_arena(tmp_path / "arena", arena=f"{ARENA}\n[stop]\nusd = {usd}\n"))
+
+
+@pytest.mark.parametrize("words", ["-1", "nan", "inf", "1e308", "1,5", "$5", "1000000001"])
+def test_no_grant_is_asked_for_that_cannot_be_made(words: str, mesh: Mesh) -> None:
+    refused(mesh("budget", "grant", "--", words), ExitCode.BAD_INPUT, "USD")

@@ -5,16 +5,19 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import pytest
 
 from mesh import wire
 from mesh.board import Board
 from mesh.bus import ArenaBus
-from mesh.events import AgentJoined, Cost, ModelAsked, RunStarted, WorkerJoined
+from mesh.errors import BusRefused
+from mesh.events import AgentJoined, BudgetGranted, Cost, ModelAsked, RunStarted, WorkerJoined
 from mesh.memory import MemoryBus
 from mesh.roll_call import answer_roll_call
 from mesh.sql_protocol import SERVICE, Answer, encode
 from mesh.testing import BEGAN
 from mesh.wire import Entry, Post
+from mesh_cli.live.spending import status_budget
 from mesh_cli.live.status import figures, runs_per_minute, status_lines
 from tests.conftest import OpenBus
 from tests.support.history import HISTORY, T1, finish, opened, request
@@ -68,6 +71,47 @@ async def test_an_agent_whose_model_fails_is_named_with_the_reason_and_the_end_o
     [sentence] = row["silent"]
     assert sentence.startswith("ann pauses after 1 failed call in a row: no connection; it asks again at ")
     assert f"silent          {sentence}" in status_lines(row, 80)
+
+
+async def test_a_budget_is_shown_where_there_is_one(open_bus: OpenBus, home: Path) -> None:
+    async with open_bus() as bus:
+        await tell(bus)
+        without = await figures(bus)
+        await bus.post(Post.new("op", BudgetGranted(n=1, usd=20.0)))
+        asking = AgentJoined(boot="b9", role="researcher", model="openai/m", reserves_usd=1.2)
+        await bus.post(Post.new("rex", asking))
+        await bus.post(Post.new("rex", ModelAsked(model="openai/m", purpose="x", ok=True, cost=Cost(usd=4.12))))
+        row = await figures(bus)
+        await bus.post(Post.new("op", BudgetGranted(n=2, usd=5.0)))
+        more = await figures(bus)
+    assert without["budget"] is None
+    assert not any(line.startswith("budget") for line in status_lines(without, None))
+    before = row["budget"]["granted_usd"] - 20.0  # a first grant begins with what was spent before
+    spent = before + 4.12
+    assert row["budget"] == pytest.approx(
+        {"granted_usd": before + 20, "spent_usd": spent, "reserved_usd": 1.2, "rest_usd": 20 - 4.12 - 1.2}
+    )
+    words = f"budget          ${before + 20:,.2f} granted, ${spent:,.2f} spent, $1.20 reserved, $14.68 left"
+    assert words in status_lines(row, None)
+    assert more["budget"]["granted_usd"] == before + 25
+
+
+class MemberBus(MemoryBus):
+    """A log as a member of a hub reads it, who may not call the roll."""
+
+    async def ask(self, service: str, data: bytes, *, timeout_s: float = 10.0) -> bytes:
+        raise BusRefused("this member may not ask that")
+
+
+async def test_a_member_of_a_hub_reads_the_budget_without_a_roll_call() -> None:
+    bus = MemberBus("a")
+    await tell(bus)
+    joined = WorkerJoined(boot="b7", worker_class="cpu", device="cpu", slots=1, price_per_hour_usd=0.0)
+    for author, event in (("op", BudgetGranted(n=1, usd=20.0)), ("own", joined)):
+        await bus.post(Post.new(author, event))
+    found = await status_budget(bus)
+    assert found is not None
+    assert found["granted_usd"] - found["spent_usd"] == pytest.approx(20.0)
 
 
 async def test_the_lag_of_the_projector_is_asked_for(open_bus: OpenBus, home: Path) -> None:

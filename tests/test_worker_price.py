@@ -15,7 +15,7 @@ from analytics.projector import replay
 from analytics.sql_server import SqlServer
 from gpu_worker.worker import run_worker
 from mesh.errors import BadInput
-from mesh.events import BudgetGranted, Cost, RunFinished, Scored, WorkerJoined
+from mesh.events import BudgetGranted, Cost, ModelAsked, RunFinished, RunStarted, Scored, WorkerJoined, WorkerLeft
 from mesh.machine_price import SAID, MachinePrice, from_table, price_words
 from mesh.memory import MemoryHub
 from tests.support.folding import rows
@@ -96,10 +96,11 @@ async def test_without_a_price_the_cost_is_unknown_and_not_zero(tmp_path: Path) 
     assert [joined.price_per_hour_usd for joined in await arena.all(WorkerJoined)] == [None]
 
 
-@pytest.mark.parametrize("price", [-1.0, math.inf, math.nan])
-def test_a_price_is_zero_or_more(price: float) -> None:
-    with pytest.raises(BadInput, match=r"--price-per-hour is .*; use dollars per hour, 0 or more"):
+@pytest.mark.parametrize("price", [-1.0, math.inf, math.nan, 1e308, 1_000_001.0])
+def test_a_price_is_zero_or_more_and_a_million_at_most(price: float) -> None:
+    with pytest.raises(BadInput, match=r"--price-per-hour is .*; use dollars per hour, 0 or more, a million at most"):
         price_words(price)
+    assert repr(price_words(-0.0).per_hour_usd) == "0.0"
     assert [price_words(0.0), price_words(None)] == [MachinePrice(0.0, source=SAID), MachinePrice()]
 
 
@@ -120,3 +121,29 @@ def test_a_provider_and_an_instance_have_a_price_in_the_table_and_a_word_of_the_
 def test_the_option_is_in_the_help() -> None:
     done = subprocess.run([sys.executable, "-m", "gpu_worker", "--help"], capture_output=True, text=True, check=True)
     assert "--price-per-hour USD" in done.stdout
+
+
+async def test_a_worker_leaves_before_the_money_is_gone_and_hands_its_run_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh.money.GHOSTS_S", 0.0)  # nobody was killed
+    arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
+    await arena.open()
+    await arena.post(BudgetGranted(n=1, usd=5000.0))
+    await arena.request(GOOD + "time.sleep(50)", "r1", deadline_s=60)
+    price = price_words(3600.0)  # a dollar a second
+    said: list[str] = []
+
+    async def work() -> None:
+        said.append(await run_worker(arena.bus, name="w", home=tmp_path / "home", sandbox="none", price=price))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            while not await arena.all(RunStarted):
+                await anyio.sleep(0.05)
+            # an agent that asks nobody spends all but the last minute of the fleet
+            await arena.post(ModelAsked(model="m", purpose="x", ok=True, cost=Cost(usd=4940.0)))
+    assert said == ["the budget of arena a is used up"]
+    assert [left.reason for left in await arena.all(WorkerLeft)] == ["budget"]
+    assert await arena.all(RunFinished) == []

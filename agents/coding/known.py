@@ -12,7 +12,7 @@ where there is none.
 
 import msgspec
 
-CODER_OPTIONS = ("minutes", "memory_gb", "disk_gb", "task_tokens", "env", "read", "ports")
+CODER_OPTIONS = ("minutes", "memory_gb", "disk_gb", "task_tokens", "env", "read", "ports", "run_usd")
 """Options of a coder; `mesh up --coder` gives them to it, and no others."""
 
 

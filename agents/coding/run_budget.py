@@ -2,7 +2,8 @@
 
 Dollars and tokens are read from the log, as those of other roles. Calls are counted in a file, because a run that was
 killed is in no fact. What the next run costs is unknown, so it is taken to cost as much as the dearest one so far; a
-coding agent that can keep a limit in dollars itself is told what is left.
+coding agent that can keep a limit in dollars itself is told what is left. Where the arena has a budget, somebody has to
+say what a run may cost at most.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ from mesh.atomic_write import atomic_write
 from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import Cost
-from mesh.money import why_no_call
+from mesh.log_clock import LogClock
+from mesh.money import limit_usd, why_no_call
 
 
 class RunBudget:
@@ -22,7 +24,7 @@ class RunBudget:
 
     Args:
         name: the coder.
-        options: `budget_usd`, `budget_tokens` and `budget_calls`, at least one of them.
+        options: `budget_usd`, `budget_tokens` and `budget_calls`, at least one of them, and `run_usd`.
         agent: how the coding agent is called, for sentences.
         prints_usd: whether it prints dollars.
         prints_tokens: whether it prints tokens.
@@ -46,7 +48,9 @@ class RunBudget:
         self._usd = number_option(options, "budget_usd", None)
         self._tokens = number_option(options, "budget_tokens", None)
         self._calls = number_option(options, "budget_calls", None)
+        self._run_usd = number_option(options, "run_usd", None)
         self._dearest, self._most, self._unknown = 0.0, 0, ""
+        self._clock = LogClock()
         self._made = 0
         with suppress(OSError, ValueError):
             self._made = int(file.read_text()) if file else 0
@@ -77,11 +81,29 @@ class RunBudget:
         if self._tokens is not None and (used >= self._tokens or used + self._most > self._tokens):
             of = f"{used:,} of --budget-tokens {self._tokens:,.0f}"
             return f"{self._name} has used {of}, and one more run may take {self._most:,}; it stops"
-        return why_no_call(board, self._dearest)
+        if (limit := limit_usd(board)) is not None and self.reserves_usd is None:
+            return (
+                f"{self._name}: nobody has said what a run of {self._agent} may cost, and arena {board.arena} has a "
+                f"budget of ${limit:,.2f}: give --option run_usd=USD; it stops"
+            )
+        run_usd = max(self._dearest, self.left_usd(board) or 0.0)
+        return why_no_call(board, run_usd, self._clock.now(board), name=self._name)
+
+    @property
+    def reserves_usd(self) -> float | None:
+        """The most that a run may cost, by the options; None where they do not say it."""
+        known = [usd for usd in (self._run_usd, self._usd) if usd is not None]
+        return min(known, default=None)
+
+    def look(self, board: Board) -> None:
+        """Look at the log's time; call it with each decision."""
+        self._clock.now(board)
 
     def left_usd(self, board: Board) -> float | None:
-        """Return the dollars that are left, None without such a limit."""
-        return None if self._usd is None else self._usd - board.spent.get(self._name, 0.0)
+        """Return the most that the next run may cost in dollars, None without such a limit."""
+        of_all = None if self._usd is None else self._usd - board.spent.get(self._name, 0.0)
+        known = [usd for usd in (of_all, self._run_usd) if usd is not None]
+        return min(known, default=None)
 
     def begin(self) -> None:
         """Count a run, before it starts."""

@@ -85,12 +85,14 @@ class ModelCritic:
             raise BadInput(
                 f"option prompt_tokens is {self._prompt_tokens}, too few for a question; use {least} or more"
             )
+        self.reserves_usd = self._budget.reserve_usd(self._prompt_tokens, 2 * AT_ONCE)  # and an earlier life's
         self._records = CallRecords(calls, self._budget.model, self._budget.answer_tokens)
         self._silent = False
         self._owed: list[Cost] = []
 
     def worth_asking(self, board: Board, critiques: Sequence[CritiquePosted]) -> list[CritiquePosted]:
         """Return the critiques of waiting proposals that the model may be asked about now."""
+        self._budget.look(board)
         if self._silent or pauses(board, self._name, board.time):
             return []
         passed = [c for c in critiques if c.verdict != "block" and c.rule != "baseline"]

@@ -11,18 +11,28 @@ from itertools import takewhile
 from agents.curation.race import is_on
 from mesh.board import Board, Run
 from mesh.changes import ChangeReader
-from mesh.events import PROOF, AnyEvent, ArenaClosed, CritiquePosted, RunRequested
-from mesh.money import Reservation, budget_words, is_used_up, limit_usd, next_run_words
+from mesh.events import PROOF, AnyEvent, ArenaClosed, CritiquePosted, RunKilled, RunRequested
+from mesh.money import Reservation, budget_words, is_used_up, limit_usd, must_end, next_run_words
 
 
-def stop(board: Board, now: dt.datetime) -> list[ArenaClosed]:
-    """Return the fact that closes the arena if a stopping rule applies, else nothing."""
+def stop(board: Board, now: dt.datetime) -> list[RunKilled | ArenaClosed]:
+    """Return the fact that closes the arena if a stopping rule applies, else nothing.
+
+    Runs that have begun may end, except where the money is gone before: these are killed.
+    """
     if board.opened is None or board.opened_at is None:
         return []
     rule, version = board.opened.spec.stop, board.opened.version
     hours = (now - board.opened_at).total_seconds() / 3600
     if rule.hours and hours >= rule.hours:
         return [ArenaClosed(version=version, reason="time", text=f"open for {hours:.2f} of {rule.hours:g} hours")]
+    if must_end(board, now) and (begun := [run for run in board.worker_costs.under_way if run in board.unfinished]):
+        why = f"spent {budget_words(board, now)}, and the run has not ended"
+        killed = [RunKilled(run=run, by="budget", text=why) for run in begun if not board.runs[run].killed]
+        return [
+            *killed,
+            ArenaClosed(version=version, reason="budget", text=f"{why}: it took longer than its deadlines"),
+        ]
     if is_used_up(board, now):
         text = f"spent {budget_words(board, now)}; the rest does not pay for one more run, {next_run_words(board)}"
         return [ArenaClosed(version=version, reason="budget", text=text)]

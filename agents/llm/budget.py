@@ -16,6 +16,7 @@ from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import Cost, KeptCall, ModelAsked
 from mesh.failed_calls import LOST
+from mesh.log_clock import LogClock
 from mesh.money import why_no_call
 
 _TEXT = 400
@@ -37,6 +38,7 @@ class Budget:
     ) -> None:
         self._name = name
         self.unposted = UnpostedCalls(name, unposted)
+        self._clock = LogClock()
         self.model = Model(options["model"], options.get("api_base", ""), model_parameters(options))
         self.answer_tokens = int(number_option(options, "answer_tokens", answer_tokens) or 0)
         self._usd = number_option(options, "budget_usd", None)
@@ -69,7 +71,21 @@ class Budget:
             if used + _count(most) > self._tokens:
                 of = f"{used:,} of --budget-tokens {self._tokens:,.0f}"
                 return f"{self._name} has used {of}, and one more call may take {_count(most):,}; it stops asking"
-        return why_no_call(board, (most.usd or 0.0) + sum(cost.usd or 0.0 for cost in costs))
+        usd = (most.usd or 0.0) + sum(cost.usd or 0.0 for cost in costs)
+        return why_no_call(board, usd, self._clock.now(board), name=self._name)
+
+    def look(self, board: Board) -> None:
+        """Look at the log's time; call it with each decision."""
+        self._clock.now(board)
+
+    def reserve_usd(self, prompt_tokens: int, calls: int) -> float | None:
+        """Return the most that so many calls may cost; None for a model without a price.
+
+        Args:
+            prompt_tokens: The longest question.
+            calls: How many calls a decision makes, at the same time or one after the other.
+        """
+        return self._price.of(prompt_tokens, self.answer_tokens) * calls if self._price else None
 
     def most(self, messages: Sequence[Message]) -> Cost:
         """Return the most that a call may cost."""

@@ -77,6 +77,7 @@ class Agent(Protocol):
 
     Attributes:
         listens: the kinds of facts that `handle` is called for, such as `("run.finished",)`.
+        reserves_usd: optional, the most that model calls of one decision may cost: a budget keeps so much for them.
     """
 
     listens: ClassVar[tuple[str, ...]]

@@ -8,7 +8,6 @@ a row leaves; one that raises `Leaving` leaves at once. The other agents continu
 ends them all.
 """
 
-import datetime as dt
 import sys
 import traceback
 import uuid
@@ -31,6 +30,7 @@ from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BusError, Leaving, MeshError
 from mesh.events import AgentJoined, AgentLeft, NotePosted, ProposalPosted
 from mesh.follow import Follower
+from mesh.log_clock import LogClock
 from mesh.roll_call import answer_roll_call
 from mesh.settings import host, owner
 from mesh.swarm_boards import hand_on
@@ -50,7 +50,8 @@ class Seat:
     """An agent with its name, and the posts that wait for it.
 
     `boot` is the id of this life of the agent. `leaving` is the reason if it raised `Leaving`. `failures` counts its
-    failures in a row, and `last_failure` is the sentence of the last one.
+    failures in a row, and `last_failure` is the sentence of the last one. `reserves_usd` is the most that its model
+    calls of one moment may cost. While it `is_deciding`, such calls may be under way, or their cost not posted.
     """
 
     def __init__(self, name: str, agent: Agent, model: str = "") -> None:
@@ -58,13 +59,20 @@ class Seat:
         self.boot = uuid.uuid4().hex
         role = self.author.role
         where = {"host": host(), "version": mesh.__version__, "owner": owner()}
-        event = AgentJoined(boot=self.boot, role=role, model=model, **where)
+        self.reserves_usd: float | None = getattr(agent, "reserves_usd", None)
+        self.is_deciding = False
+        event = AgentJoined(boot=self.boot, role=role, model=model, reserves_usd=self.reserves_usd, **where)
         self.joined = Post.new(name, event)
         self.failures, self.last_failure = 0, ""
         self.leaving: Leaving | None = None
         self.waiting: deque[Post] = deque(maxlen=1 if getattr(agent, "only_latest", False) else None)
         self.arrived = anyio.Event()
         self._resting = agent if isinstance(agent, Resting) else None
+
+    def left(self, reason: str) -> AgentLeft:
+        """Return the fact that the agent ends; what it was asked last may have cost something that no fact has."""
+        owes_usd = (self.reserves_usd or 0.0) if self.is_deciding else 0.0
+        return AgentLeft(boot=self.boot, reason=reason, owes_usd=owes_usd)
 
     def hear(self, post: Post, board: Board) -> Wakes:
         """Queue a post for the agent, unless it says that it has no answer now; return what it says."""
@@ -175,7 +183,7 @@ async def _cancel_at_end(follower: Follower, scope: anyio.CancelScope) -> None:
 
 async def _leave(bus: ArenaBus, seats: Sequence[Seat], reason: str) -> None:
     with suppress(BusError):
-        await bus.post_all([Post.new(s.name, AgentLeft(boot=s.boot, reason=reason)) for s in seats])
+        await bus.post_all([Post.new(s.name, s.left(reason)) for s in seats])
 
 
 async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, pause_s: float) -> None:
@@ -184,7 +192,7 @@ async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, 
     agent = seat.agent
     if isinstance(agent, Joining):
         await _answer(bus, seat, follower, code, seat.joined, "joined", agent.joined, pause_s)
-    next_tick = anyio.current_time()
+    next_tick, clock = anyio.current_time(), LogClock()
     while seat.failures < MAX_FAILURES and not seat.leaving:
         wait_s = max(0.0, next_tick - anyio.current_time()) if isinstance(agent, Ticking) else None
         with anyio.move_on_after(wait_s):
@@ -197,7 +205,7 @@ async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, 
                 await _answer(bus, seat, follower, code, post, "handle", partial(agent.handle, post), pause_s)
         elif isinstance(agent, Ticking):
             next_tick = anyio.current_time() + agent.every_s
-            tick = partial(agent.tick, dt.datetime.now(dt.UTC))
+            tick = partial(agent.tick, clock.now(follower.board))
             await _answer(bus, seat, follower, code, None, "tick", tick, pause_s)
     await _leave(bus, [seat], str(seat.leaving or f"failed {MAX_FAILURES} times in a row")[:MAX_NOTE])
 
@@ -227,10 +235,11 @@ async def _answer(
 ) -> None:
     """Call the agent and post its answers; post a note if it fails, and pause, or if it leaves."""
     as_of = follower.board.seq  # the board moves on while the agent works
+    seat.is_deciding = True
     try:
         answers = checked(await ask(follower.board), method)
         await _say(bus, seat, follower, code, answers, post, as_of)
-        seat.failures = 0
+        seat.failures, seat.is_deciding = 0, False
     except (BusError, MemoryError):
         raise
     except Leaving as reason:

@@ -6,7 +6,7 @@ is not in it. The bytes are the server's own (a compressed archive) and are not 
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import msgspec
@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from mesh.errors import BusRefused, BusUnavailable
 from mesh.jetstream.closing import TRANSIENT
 from mesh.jetstream.link import Link
+from mesh.jetstream.streams import room_for
 
 CHUNK_BYTES = 128 * 1024
 _SILENCE_S = 60.0
@@ -34,6 +35,11 @@ class StreamState(msgspec.Struct, frozen=True):
         first, last, count = (int(self.state.get(name) or 0) for name in ("first_seq", "last_seq", "messages"))
         return (first if count else 0), last, count
 
+    def is_same_as(self, other: Self) -> bool:
+        """Tell whether two streams have the same messages, by their sequences and by the times of first and last."""
+        ends = [(each.extent, *(each.state.get(n) for n in ("first_ts", "last_ts"))) for each in (self, other)]
+        return ends[0] == ends[1] if self.extent[2] else self.extent == other.extent
+
 
 async def stream_names(link: Link) -> list[str]:
     """Return the names of all streams that this user may see, sorted; raises as `Link.call`."""
@@ -46,10 +52,10 @@ async def stream_names(link: Link) -> list[str]:
             return sorted(names)
 
 
-async def stream_extent(link: Link, stream: str) -> tuple[int, int, int] | None:
-    """Return first and last sequence and the number of messages of a stream; None if there is none."""
+async def stream_state(link: Link, stream: str) -> StreamState | None:
+    """Return what the server says of a stream; None if there is none."""
     answer = await link.call(f"$JS.API.STREAM.INFO.{stream}", {})
-    return None if "error" in answer else StreamState({}, answer["state"]).extent
+    return None if "error" in answer else StreamState(answer["config"], answer["state"])
 
 
 async def delete_empty_stream(link: Link, stream: str) -> None:
@@ -58,7 +64,7 @@ async def delete_empty_stream(link: Link, stream: str) -> None:
     Raises:
         BusRefused: the server refuses it, or something is in it.
     """
-    if (extent := await stream_extent(link, stream)) is None or extent[1:] != (0, 0):
+    if (found := await stream_state(link, stream)) is None or found.extent[1:] != (0, 0):
         raise BusRefused(f"stream {stream} is not empty")
     answer = await link.call(f"$JS.API.STREAM.DELETE.{stream}", {})
     if "error" in answer:
@@ -116,6 +122,8 @@ async def write_stream_copy(link: Link, copied: StreamState, parts: AsyncIterato
     """
     stream = str(copied.config["name"])
     config = copied.config | {"num_replicas": link.replicas}
+    if link.limits.get("max_bytes_required") and config.get("max_bytes", -1) <= 0:  # it comes from a server without
+        config["max_bytes"] = max(room_for(link), 2 * int(copied.state.get("bytes") or 0))
     answer = await link.call(f"$JS.API.STREAM.RESTORE.{stream}", {"config": config, "state": copied.state})
     if "error" in answer:
         raise BusRefused(f"the NATS server does not restore stream {stream}: {answer['error'].get('description')}")
@@ -127,7 +135,8 @@ async def write_stream_copy(link: Link, copied: StreamState, parts: AsyncIterato
     except TRANSIENT as error:
         raise BusUnavailable(f"stream {stream} is not restored: {error or 'the server is silent'}") from None
     _check_answer(stream, end)
-    if (extent := await stream_extent(link, stream)) != copied.extent:
+    found = await stream_state(link, stream)
+    if (extent := found.extent if found else None) != copied.extent:
         raise BusRefused(f"stream {stream} was restored with other messages than it had: {extent}, not {copied.extent}")
 
 

@@ -105,7 +105,7 @@ async def make_stream(link: Link, wanted: dict[str, Any]) -> None:
         return
     config = {"num_replicas": link.replicas, **wanted}
     if link.limits.get("max_bytes_required") and "max_bytes" not in config:
-        config["max_bytes"] = _room(link)
+        config["max_bytes"] = room_for(link)
     answer = await _create(link, config)
     while _is_too_much(answer) and config.get("max_bytes", 0) >= 2 * _LEAST_ROOM:
         config["max_bytes"] //= 2
@@ -176,7 +176,7 @@ def _shown(value: Any) -> str:
     return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _room(link: Link) -> int:
+def room_for(link: Link) -> int:
     """Return the bytes of a stream where the account demands a bound."""
     bounds = [int(link.limits.get(name) or 0) for name in ("max_storage", "storage_max_stream_bytes")]
     account, most = bounds[0] // (_SHARE * link.replicas), bounds[1]

@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
+from mesh.bounds import MAX_USD
 from mesh_cli.app import ArenaOption, Json, Nats, app, print_json
 from mesh_cli.exit import run
 
@@ -38,7 +39,7 @@ def show_budget(*, arena: ArenaOption = None, nats: Nats = None, json: Json = Fa
 
 @budget.command
 def grant(
-    usd: Annotated[float, Parameter(help="So many dollars more.", validator=Number(gt=0))],
+    usd: Annotated[float, Parameter(help="So many dollars more.", validator=Number(gt=0, lte=MAX_USD))],
     *,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask: spend it.")] = False,
     arena: ArenaOption = None,

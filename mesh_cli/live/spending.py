@@ -2,6 +2,8 @@
 
 import datetime as dt
 import sys
+from collections.abc import Mapping
+from contextlib import aclosing
 from pathlib import Path
 
 import anyio.to_thread
@@ -11,7 +13,7 @@ from gateway.reach import follower_of
 from gpu_worker.machine import survey
 from mesh.board import Board
 from mesh.bus import ArenaBus
-from mesh.errors import BadInput
+from mesh.errors import BadInput, BusRefused
 from mesh.follow import Follower
 from mesh.machine_price import MachinePrice, from_table
 from mesh.money import (
@@ -20,11 +22,13 @@ from mesh.money import (
     limit_usd,
     next_run_words,
     pays_with,
+    reserved_usd,
     spent_usd,
     unpriced_workers,
     why_unpaid,
 )
 from mesh.roll_call import roll_call
+from mesh.wire import Pattern
 
 
 class PricedMachine(msgspec.Struct, frozen=True):
@@ -113,18 +117,25 @@ async def followed(bus: ArenaBus) -> tuple[Follower, Board]:
     board = follower.board
     if board.opened is None:
         raise BadInput(f"arena {bus.arena} was never opened; mesh open FOLDER opens it")
-    answering = await roll_call(bus, [*board.worker_costs.lives])
+    try:
+        answering = await roll_call(bus, [*board.worker_costs.lives])
+    except BusRefused:  # a member of a hub: the hub's own processes find out who is silent
+        return follower, board
     return follower, msgspec.structs.replace(board, worker_costs=board.worker_costs.without_silent(answering))
 
 
 class BudgetFigures(msgspec.Struct, frozen=True):
-    """What `mesh budget` shows, in dollars; `limit_usd` and `left_usd` are None without a budget."""
+    """What `mesh budget` shows, in dollars; `limit_usd` and `left_usd` are None without a budget.
+
+    `reserved_usd` is what the budget keeps for runs that have begun and for model calls; it is a part of `left_usd`.
+    """
 
     arena: str
     state: str
     limit_usd: float | None
     spent_usd: float
     left_usd: float | None
+    reserved_usd: float
     models_usd: float
     judge_usd: float
     workers_usd: float
@@ -143,6 +154,7 @@ def budget_figures(board: Board, now: dt.datetime) -> BudgetFigures:
         limit_usd=limit,
         spent_usd=round(spent, 6),
         left_usd=None if limit is None else round(limit - spent, 6),
+        reserved_usd=0.0 if limit is None or board.closed else round(reserved_usd(board), 6),
         models_usd=round(models, 6),
         judge_usd=round(judge, 6),
         workers_usd=round(spent - models - judge, 6),
@@ -150,6 +162,33 @@ def budget_figures(board: Board, now: dt.datetime) -> BudgetFigures:
         workers_unpriced=unpriced_workers(board),
         grants=board.worker_costs.grants,
     )
+
+
+async def status_budget(bus: ArenaBus) -> dict[str, float] | None:
+    """Return what was granted and spent, what is reserved and what is left beside that; None without a budget.
+
+    The whole log is folded only where there is a grant.
+    """
+    async with aclosing(bus.read(until=await bus.head(), only=[Pattern("budget.granted")])) as batches:
+        if not any([batch async for batch in batches]):
+            return None
+    _, board = await followed(bus)
+    found = budget_figures(board, board.time if board.closed else dt.datetime.now(dt.UTC))
+    if found.limit_usd is None or found.left_usd is None:
+        return None
+    rest = max(0.0, round(found.left_usd - found.reserved_usd, 6))
+    return {
+        "granted_usd": found.limit_usd,
+        "spent_usd": found.spent_usd,
+        "reserved_usd": found.reserved_usd,
+        "rest_usd": rest,
+    }
+
+
+def status_budget_words(row: Mapping[str, float]) -> str:
+    """Return the figures of `status_budget` as words: `$20.00 granted, $4.12 spent, $1.20 reserved, $14.68 left`."""
+    words = {"granted_usd": "granted", "spent_usd": "spent", "reserved_usd": "reserved", "rest_usd": "left"}
+    return ", ".join(f"${row[name]:,.2f} {word}" for name, word in words.items())
 
 
 def budget_lines(board: Board, now: dt.datetime) -> list[str]:
@@ -161,5 +200,7 @@ def budget_lines(board: Board, now: dt.datetime) -> list[str]:
     ]
     if found.limit_usd is None:
         lines.append("no budget: `mesh budget grant USD` sets one")
+    else:
+        lines.append(f"reserved ${found.reserved_usd:,.2f} for runs that have begun and for model calls")
     cure = "give it --price-per-hour USD, 0 if it costs nothing"
     return lines + [f"the price of worker {name} is not known: {cure}" for name in found.workers_unpriced]

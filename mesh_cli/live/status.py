@@ -26,6 +26,7 @@ from mesh.times import duration
 from mesh.wire import Pattern
 from mesh.worker_time import WorkerTime, time_advice, time_words, times_of, worker_time
 from mesh_cli.connect import board_of
+from mesh_cli.live.spending import status_budget, status_budget_words
 from mesh_cli.projected.asking import from_projector
 from mesh_cli.projected.state import projected_state
 from mesh_cli.proposals.champion_score import score_words, scores_of
@@ -65,6 +66,7 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
         **await queue_of(bus, board, answering, now),
         **slots_of(board, answering),
         **(spending_of(board, state.time, state.waiting) if state else spending_of(board)),
+        "budget": await status_budget(bus),
         "silent": why_agents_pause(board, now),
         "runs_per_min": rate,
         "projector_as_of": as_of[0],
@@ -209,7 +211,9 @@ def status_lines(row: dict[str, Any], width: int | None) -> list[str]:
         "snapshot_age_s", "last_event_age_s", "silent_agents", "silent_workers", "advice", "silent",
         "model_tokens", "model_usd", "judge_calls", "judge_cached", "judge_tokens", "judge_usd",
     }  # fmt: skip
-    hidden |= {name for name in ("paused", "ruled_out") if not row[name]}
+    hidden |= {name for name in ("paused", "ruled_out", "budget") if not row[name]}
+    if row["budget"]:
+        shown["budget"] = status_budget_words(row["budget"])
     if row["model_tokens"] or row["model_usd"]:
         shown["models"] = f"{row['model_tokens']:,} tokens (${row['model_usd']:.4f})"
     if row["judge_calls"] or row["judge_cached"]:
