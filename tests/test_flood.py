@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio
 import nats.errors
+from nats.aio.client import Client
 
 from benchmarks.parts.flooding import flood_beside_honest, member_client
 from gateway.warden import USUAL
@@ -65,7 +66,7 @@ async def test_who_hides_between_two_looks_or_only_listens_is_revoked_too(tmp_pa
             while await _is_let_in(url, credentials(tmp_path / "mallory"), "mallory", range(number, number + _AT_ONCE)):
                 number += _AT_ONCE
         assert number >= USUAL.messages - _AT_ONCE
-        listening = []
+        listening: list[Client] = []
         with anyio.fail_after(30), suppress(nats.errors.Error, OSError):
             while not any(each.is_closed for each in listening):
                 listening.append(eve := await member_client(url, credentials(tmp_path / "eve"), "eve"))
