@@ -97,6 +97,7 @@ class History:
         self._drafts: dict[str, tuple[Trial, int]] = {}
         self._authors: Counter[str] = Counter()
         self._near, self._trees = Nearness(), list[str]()
+        self._untried = set[str]()
 
     async def read(self, board: Board) -> Known:
         """Return all proposals with their values and results.
@@ -155,15 +156,7 @@ class History:
 
     def is_near(self, knobs: Sequence[Knob], values: Values) -> bool:
         """Tell whether values are near those of a proposal, by the last read."""
-        found = (self._trees[position] for position in self._near.near(knobs, values))
-        return any(tree not in self._board.proposals or not self._is_untried(tree) for tree in found)
-
-    def _is_untried(self, tree: str) -> bool:
-        """Tell whether a proposal is ruled out, or failed by an older evaluator alone, or before any score."""
-        proposal = self._board.proposals[tree]
-        if proposal.ruled_out:
-            return True
-        return proposal.verdict != "open" and proposal.why == "failed" and not self._shown.has(proposal.seq)
+        return any(self._trees[at] not in self._untried for at in self._near.near(knobs, values))
 
     def _without_values(self, board: Board) -> list[str]:
         """Return proposals whose values are not known; in a new version of the arena, other literals may be knobs."""
@@ -203,6 +196,9 @@ class History:
             self._shown.take(proposal.seq)
         if trial and self._place(tree, proposal, trial, finished=finished):
             self._counts[trial.by] += 1
+            self._untried.discard(tree)
+        else:
+            self._untried.add(tree)
 
     def _place(self, tree: str, proposal: Proposal, trial: Trial, *, finished: bool) -> bool:
         """Put a trial where it belongs; tell whether it belongs anywhere."""
