@@ -7,13 +7,15 @@ found again when the rows have doubled. The latest rows have no cells: it is as 
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 BINS = 16
 """Parts of a column with equally many of its numbers."""
 
 _MOST_RANGES = 256
-"""Rows of cells of a box beyond which it is not looked up; the cells of such a row differ in the last column alone."""
+"""Rows of cells of a box beyond which it is not looked up; the cells of such a row differ in one column alone."""
 
 _LATEST, _LATEST_PART = 1024, 64
 """So many of the latest rows have no cells yet, or this part of the rows that have, whichever is more."""
@@ -32,6 +34,7 @@ class Cells:
     def __init__(self, least: int) -> None:
         self._least, self._built = least, 0
         self._edges: list[list[float]] = []
+        self._widest = 0
         self._order: Any = ()
         self._sorted: Any = ()
 
@@ -45,7 +48,7 @@ class Cells:
         """
         if size <= self._least or not columns:
             return None
-        self._extend(columns, size)
+        self._extend(columns, size, box)
         return [
             range(_bin(edges, low), _bin(edges, high) + 1) for edges, (low, high) in zip(self._edges, box, strict=True)
         ]
@@ -66,14 +69,14 @@ class Cells:
         """
         import numpy as np
 
+        *others, widest = self._in_order(spans)
         keys = [0]
-        for span in spans[:-1]:
+        for span in others:
             if len(keys) * len(span) > _MOST_RANGES:
                 return None
             keys = [key * (BINS + 1) + at for key in keys for at in span]
-        first, last = spans[-1][0], spans[-1][-1]
-        firsts = [key * (BINS + 1) + first for key in keys]
-        ends = [key * (BINS + 1) + last + 1 for key in keys]
+        firsts = [key * (BINS + 1) + widest.start for key in keys]
+        ends = [key * (BINS + 1) + widest.stop for key in keys]
         found = np.searchsorted(self._sorted, np.array([*firsts, *ends], dtype=self._sorted.dtype)).tolist()
         ranges = [(at, end) for at, end in zip(found[: len(keys)], found[len(keys) :], strict=True) if end > at]
         if sum(end - at for at, end in ranges) > most:
@@ -85,18 +88,24 @@ class Cells:
         """How many rows have cells; they are the first ones."""
         return len(self._order)
 
-    def _extend(self, columns: Sequence[Any], size: int) -> None:
+    def _in_order(self, each: Sequence[_T]) -> list[_T]:
+        """Return what belongs to the columns in the order of the digits of a key."""
+        return [*each[: self._widest], *each[self._widest + 1 :], each[self._widest]]
+
+    def _extend(self, columns: Sequence[Any], size: int, box: Box) -> None:
         import numpy as np
 
         if size > 2 * self._built:
             self._built = size
             self._edges = [_edges(column[:size]) for column in columns]
+            met = [_bin(edges, high) - _bin(edges, low) for edges, (low, high) in zip(self._edges, box, strict=True)]
+            self._widest = met.index(max(met))  # mostly, other boxes are wide there too
             self._order = self._sorted = np.empty(0, dtype=np.int32)
         before = self.size
         if before and size - before <= max(min(self._least, _LATEST), before // _LATEST_PART):
             return
         keys = np.zeros(size - before, dtype=np.int32)
-        for edges, column in zip(self._edges, columns, strict=True):
+        for edges, column in zip(self._in_order(self._edges), self._in_order(columns), strict=True):
             keys = keys * (BINS + 1) + np.searchsorted(edges, column[before:size]).astype(np.int32)
         order = np.argsort(keys, kind="stable").astype(np.int32)
         keys, rows = keys[order], order + np.int32(before)
