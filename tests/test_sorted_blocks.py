@@ -13,7 +13,7 @@ from agents.search.sorted_blocks import SortedBlocks
 def test_blocks_have_the_items_of_a_sorted_list_after_each_change(seed: int) -> None:
     dice = random.Random(seed)
     plain = sorted(dice.choice((0.5, dice.random())) for _ in range(dice.choice((0, 1, 40))))
-    blocks = SortedBlocks(plain, block=dice.choice((1, 2, 8)))
+    blocks, count = SortedBlocks(plain, block=dice.choice((1, 2, 8))), dice.choice((1, 3))
     for _ in range(400):
         if plain and dice.random() < 0.48:
             gone = dice.choice(plain)
@@ -25,8 +25,21 @@ def test_blocks_have_the_items_of_a_sorted_list_after_each_change(seed: int) -> 
             blocks.add(item)
         assert list(blocks) == plain
         assert bool(blocks) == bool(plain)
+        assert blocks.leading(count) == plain[:count]
         if plain:
             assert (blocks.first, blocks.last) == (plain[0], plain[-1])
+
+
+def test_the_leading_items_are_the_same_list_until_the_first_block_changes() -> None:
+    blocks = SortedBlocks(range(0, 100, 2), block=8)
+    leading = blocks.leading(3)
+    blocks.add(51)
+    blocks.remove(98)
+    assert blocks.leading(3) is leading
+    blocks.add(1)
+    assert blocks.leading(3) == [0, 1, 2]
+    blocks.remove(0)
+    assert blocks.leading(3) == [1, 2, 4]
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -7,7 +7,7 @@ parent and the listed changes, so that a restart need not fetch all code. The ca
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice, pairwise, takewhile
+from itertools import pairwise, takewhile
 
 import anyio
 import msgspec
@@ -80,7 +80,7 @@ class History:
         self._files = files
         self._values: dict[str, Values] = {}
         self._changes, self._board = ChangeReader(), Board(arena="")
-        self._version, self.lock = 0, anyio.Lock()
+        self._version, self.lock = 0, anyio.Lock(fast_acquire=True)
         self._base: Mapping[str, bytes] | None = None
         self._forget()
 
@@ -98,6 +98,7 @@ class History:
         self._authors: Counter[str] = Counter()
         self._near, self._trees = Nearness(), list[str]()
         self._untried = set[str]()
+        self._leading, self._best = list[tuple[float, int, Trial]](), list[str]()
 
     async def read(self, board: Board) -> Known:
         """Return all proposals with their values and results.
@@ -140,7 +141,9 @@ class History:
             raise
 
     def _known(self, board: Board) -> Known:
-        best = [trial.tree for trial in islice(self._shown.valued.best(), TRIES)]
+        leading = self._shown.valued.leading(TRIES)
+        if leading is not self._leading:
+            self._leading, self._best = leading, [trial.tree for _, _, trial in leading]
         self._drafts = {
             tree: each
             for tree, each in self._drafts.items()
@@ -148,7 +151,7 @@ class History:
         }
         pending = [*self._pending.values(), *(trial for trial, _ in self._drafts.values())]
         barred = list(self._barred.values())
-        return Known(board.seq, self._shown, pending, barred, self._counts, best, self._values)
+        return Known(board.seq, self._shown, pending, barred, self._counts, self._best, self._values)
 
     def authored(self, name: str) -> int:
         """Return how many proposals an author has made, by the last read."""
