@@ -6,7 +6,7 @@ is `random_state`. The arguments of calls such as `manual_seed(1)` and `default_
 
 import ast
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import msgspec
