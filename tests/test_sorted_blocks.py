@@ -13,7 +13,7 @@ from agents.search.sorted_blocks import SortedBlocks
 def test_blocks_have_the_items_of_a_sorted_list_after_each_change(seed: int) -> None:
     dice = random.Random(seed)
     plain = sorted(dice.choice((0.5, dice.random())) for _ in range(dice.choice((0, 1, 40))))
-    blocks = SortedBlocks(plain, block=dice.choice((1, 2, 8)))
+    blocks, count = SortedBlocks(plain, block=dice.choice((1, 2, 8))), dice.choice((1, 3))
     for _ in range(400):
         if plain and dice.random() < 0.48:
             gone = dice.choice(plain)
@@ -25,8 +25,21 @@ def test_blocks_have_the_items_of_a_sorted_list_after_each_change(seed: int) -> 
             blocks.add(item)
         assert list(blocks) == plain
         assert bool(blocks) == bool(plain)
+        assert blocks.leading(count) == plain[:count]
         if plain:
             assert (blocks.first, blocks.last) == (plain[0], plain[-1])
+
+
+def test_the_leading_items_are_the_same_list_until_the_first_block_changes() -> None:
+    blocks = SortedBlocks(range(0, 100, 2), block=8)
+    leading = blocks.leading(3)
+    blocks.add(51)
+    blocks.remove(98)
+    assert blocks.leading(3) is leading
+    blocks.add(1)
+    assert blocks.leading(3) == [0, 1, 2]
+    blocks.remove(0)
+    assert blocks.leading(3) == [1, 2, 4]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -40,7 +53,9 @@ def test_a_small_box_meets_few_rows_of_a_grid_and_all_that_lie_in_it(seed: int) 
     while until <= size:
         row = dice.randrange(until)
         box = [(column[row] - 0.01, column[row] + 0.01) for column in columns]
-        found = cells.rows(columns, until, box, 2000)
+        spans = cells.spans(columns, until, box)
+        assert spans is not None
+        found = cells.rows(spans, 2000)
         inside = np.all(
             [
                 np.isnan(column[:until]) if np.isnan(low) else (column[:until] >= low) & (column[:until] <= high)
@@ -50,7 +65,8 @@ def test_a_small_box_meets_few_rows_of_a_grid_and_all_that_lie_in_it(seed: int) 
         )
         if found is not None:
             assert found == sorted(found)
-            assert set(np.flatnonzero(inside).tolist()) <= set(found)
-            met, asked = met + len(found), asked + until
+            assert set(np.flatnonzero(inside[: cells.size]).tolist()) <= set(found) <= set(range(cells.size))
+            met, asked = met + len(found), asked + cells.size
+        assert until - cells.size <= max(least, cells.size // 64)  # only the latest rows have no cells
         until += dice.randrange(1, 120)
     assert 0 < met < asked / 10

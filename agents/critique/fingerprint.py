@@ -6,7 +6,7 @@ is `random_state`. The arguments of calls such as `manual_seed(1)` and `default_
 
 import ast
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -41,10 +41,11 @@ def _fingerprint(contents: tuple[tuple[str, bytes], ...], editable: tuple[str, .
     files = dict(contents)
     knobs = knobs_of(files, editable)
     knobless = _without_knobs(files, knobs)
+    normal = {name: _normal(name, files.get(name, b"")) for name in editable}
     return Fingerprint(
-        meaning=_digest((name, _normal(name, files, lambda _: None)) for name in editable),
-        seedless=_digest((name, _normal(name, files, _forget_seeds)) for name in editable),
-        knobless=_digest((name, _normal(name, knobless, lambda _: None)) for name in editable),
+        meaning=_digest((name, meaning) for name, (meaning, _) in normal.items()),
+        seedless=_digest((name, seedless) for name, (_, seedless) in normal.items()),
+        knobless=_digest((name, _normal(name, knobless.get(name, b""))[0]) for name in editable),
         knobs=tuple(knobs),
     )
 
@@ -57,20 +58,24 @@ def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
     return total.hexdigest()
 
 
-def _normal(name: str, files: Mapping[str, bytes], forget: Callable[[ast.Module], None]) -> bytes:
-    """Return the syntax of a Python file without docstrings, changed by `forget`; any other file unchanged."""
-    data = files.get(name, b"")
+def _normal(name: str, data: bytes) -> tuple[bytes, bytes]:
+    """Return the syntax of a Python file without docstrings, and that without seeds; any other file unchanged."""
     if not name.endswith(".py"):
-        return data
+        return data, data
     try:
         module = ast.parse(data)
         for node in ast.walk(module):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 node.body = [s for s in node.body if not _is_text(s)]
-        forget(module)
-        return ast.dump(module).encode("utf-8", "surrogatepass")
+        meaning = _dumped(module)
+        _forget_seeds(module)
+        return meaning, _dumped(module)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return data
+        return data, data
+
+
+def _dumped(module: ast.Module) -> bytes:
+    return ast.dump(module).encode("utf-8", "surrogatepass")
 
 
 def _is_text(statement: ast.stmt) -> bool:

@@ -7,7 +7,7 @@ parent and the listed changes, so that a restart need not fetch all code. The ca
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice, pairwise, takewhile
+from itertools import pairwise, takewhile
 
 import anyio
 import msgspec
@@ -80,7 +80,7 @@ class History:
         self._files = files
         self._values: dict[str, Values] = {}
         self._changes, self._board = ChangeReader(), Board(arena="")
-        self._version, self.lock = 0, anyio.Lock()
+        self._version, self.lock = 0, anyio.Lock(fast_acquire=True)
         self._base: Mapping[str, bytes] | None = None
         self._forget()
 
@@ -97,6 +97,8 @@ class History:
         self._drafts: dict[str, tuple[Trial, int]] = {}
         self._authors: Counter[str] = Counter()
         self._near, self._trees = Nearness(), list[str]()
+        self._untried = set[str]()
+        self._leading, self._best = list[tuple[float, int, Trial]](), list[str]()
 
     async def read(self, board: Board) -> Known:
         """Return all proposals with their values and results.
@@ -139,7 +141,9 @@ class History:
             raise
 
     def _known(self, board: Board) -> Known:
-        best = [trial.tree for trial in islice(self._shown.valued.best(), TRIES)]
+        leading = self._shown.valued.leading(TRIES)
+        if leading is not self._leading:
+            self._leading, self._best = leading, [trial.tree for _, _, trial in leading]
         self._drafts = {
             tree: each
             for tree, each in self._drafts.items()
@@ -147,7 +151,7 @@ class History:
         }
         pending = [*self._pending.values(), *(trial for trial, _ in self._drafts.values())]
         barred = list(self._barred.values())
-        return Known(board.seq, self._shown, pending, barred, self._counts, best, self._values)
+        return Known(board.seq, self._shown, pending, barred, self._counts, self._best, self._values)
 
     def authored(self, name: str) -> int:
         """Return how many proposals an author has made, by the last read."""
@@ -155,15 +159,7 @@ class History:
 
     def is_near(self, knobs: Sequence[Knob], values: Values) -> bool:
         """Tell whether values are near those of a proposal, by the last read."""
-        found = (self._trees[position] for position in self._near.near(knobs, values))
-        return any(tree not in self._board.proposals or not self._is_untried(tree) for tree in found)
-
-    def _is_untried(self, tree: str) -> bool:
-        """Tell whether a proposal is ruled out, or failed by an older evaluator alone, or before any score."""
-        proposal = self._board.proposals[tree]
-        if proposal.ruled_out:
-            return True
-        return proposal.verdict != "open" and proposal.why == "failed" and not self._shown.has(proposal.seq)
+        return any(self._trees[at] not in self._untried for at in self._near.near(knobs, values))
 
     def _without_values(self, board: Board) -> list[str]:
         """Return proposals whose values are not known; in a new version of the arena, other literals may be knobs."""
@@ -203,6 +199,9 @@ class History:
             self._shown.take(proposal.seq)
         if trial and self._place(tree, proposal, trial, finished=finished):
             self._counts[trial.by] += 1
+            self._untried.discard(tree)
+        else:
+            self._untried.add(tree)
 
     def _place(self, tree: str, proposal: Proposal, trial: Trial, *, finished: bool) -> bool:
         """Put a trial where it belongs; tell whether it belongs anywhere."""

@@ -1,9 +1,11 @@
 """Finds which of many values are near some, without comparing each: what `mesh.knobs.are_near` says of all of them.
 
-Each knob that is asked for has a column of numbers. The columns together make a grid, and the few cells that the bounds
-meet name candidates. Where they meet many cells, or these have many values, the column in which fewest lie within the
-bounds names the candidates. A comparison with the bounds of all columns leaves a few, which are compared exactly.
-Where each column has many within the bounds, the values are looked through in parts, as far as they are asked for.
+Each knob that is asked for has a column of numbers. Few values are looked through. Of many, the columns together make a
+grid, and the few cells that the bounds meet name candidates; the latest values, which have no cells, are looked
+through. Where the bounds meet so many cells that one of the first values is probably near, these are looked through
+before: mostly, who asks has seen enough then. Where the cells have too many values, the column in which fewest lie
+within the bounds names the candidates, and where these are many too, the rest is looked through in parts. A comparison
+with the bounds of all columns leaves a few candidates, which are compared exactly.
 """
 
 import math
@@ -18,11 +20,14 @@ from mesh.knobs import NEAR, Knob, are_near
 MOST_ASKED, MOST_KEPT = 6, 64
 """Columns that a question looks at, and columns that are kept."""
 
-TAIL = 1024
-"""So many of the latest values are looked at each time; those before them are in order."""
+TAIL = 4096
+"""So many values are looked through, and so many of the latest ones may be in no order."""
 
-_MOST_GRIDS, _MOST_MET, _FEW = 8, 1024, 16
+_MOST_GRIDS, _MOST_MET, _FEW = 8, 1024, 32
 """Grids that are kept, values in cells beyond which the columns are asked, and those that need no arrays."""
+
+_EXPECTED = 4.0
+"""The first values are looked through before the cells, if so many of them are expected in the cells of the bounds."""
 
 _NARROW, _PART = 16, 4096
 """Columns are looked up where at most this part of the values lies within the bounds; else all are looked through."""
@@ -64,36 +69,46 @@ class Nearness:
     def _candidates(self, knobs: Sequence[Knob], values: Values, share: float) -> Iterator[int]:
         import numpy as np
 
-        knobs = knobs[:MOST_ASKED]
+        knobs, size = knobs[:MOST_ASKED], len(self._values)
         asked = [(self._column(where(k)), *self._bounds(k, values.get(where(k)), share)) for k in knobs]
-        met = self._met(tuple(map(where, knobs)), asked)
+        cells = self._cells(tuple(map(where, knobs)))
+        spans = cells.spans([column.numbers for column, _, _ in asked], size, [(low, high) for _, low, high in asked])
+        if spans is None:
+            yield from _among(asked, 0, size)
+            return
+        first = 0
+        if cells.share(spans) * self._tail >= _EXPECTED:
+            first = min(size, self._tail)
+            yield from _among(asked, 0, first)
+        met = cells.rows(spans, _MOST_MET)
         if met is not None:
+            met = [at for at in met if at >= first] if first else met
             yield from _few_within(asked, met) if len(met) <= _FEW else _within(asked, np.array(met)).tolist()
+            yield from _among(asked, max(first, cells.size), size)
             return
         ranges = [(*column.range_of(low, high), column) for column, low, high in asked if not math.isnan(low)]
-        first, last, narrowest = min(ranges, key=lambda each: each[1] - each[0], default=(0, 0, None))
-        if narrowest is not None and last - first <= len(self._values) // _NARROW:
-            yield from np.sort(_within(asked, narrowest.positions(first, last))).tolist()
+        begin, end, narrowest = min(ranges, key=lambda each: each[1] - each[0], default=(0, 0, None))
+        if narrowest is not None and end - begin <= size // _NARROW:
+            found = narrowest.positions(begin, end)
+            yield from np.sort(_within(asked, found[found >= first])).tolist()
             return
-        for begin in range(0, len(self._values), _PART):  # mostly, who asks has seen enough in the first part
-            yield from _within(asked, np.arange(begin, min(begin + _PART, len(self._values)))).tolist()
+        for begin in range(first, size, _PART):
+            yield from _among(asked, begin, min(begin + _PART, size))
 
-    def _met(self, places: tuple[Where, ...], asked: Sequence[tuple["_Column", float, float]]) -> list[int] | None:
-        """Return the positions in the cells of a grid that the bounds meet; None where they are many."""
+    def _cells(self, places: tuple[Where, ...]) -> Cells:
         if places not in self._grids:
             if len(self._grids) >= _MOST_GRIDS:
                 self._grids.clear()
             self._grids[places] = Cells(self._tail)
-        box = [(low, high) for _, low, high in asked]
-        return self._grids[places].rows([column.numbers for column, _, _ in asked], len(self._values), box, _MOST_MET)
+        return self._grids[places]
 
     def _bounds(self, knob: Knob, value: Scalar | None, share: float) -> tuple[float, float]:
         """Return the least and the greatest number that may be near a value; not a number where only None is."""
         number = self._number(value)
         if knob.choices or not isinstance(value, int | float) or knob.low >= knob.high:
             return number, number
-        low, high = (knob.scaled(end) for end in (knob.low, knob.high))
-        at, spare = knob.place(value), share + _LEAST_SPARE
+        low, high = knob.scaled(knob.low), knob.scaled(knob.high)
+        at, spare = min(1.0, max(0.0, (knob.scaled(value) - low) / (high - low))), share + _LEAST_SPARE
         least = -math.inf if at - spare <= 0 else knob.unscaled(low + (at - spare) * (high - low))
         most = math.inf if at + spare >= 1 else knob.unscaled(low + (at + spare) * (high - low))
         return min(least, number), max(most, number)
@@ -104,7 +119,8 @@ class Nearness:
                 self._columns.clear()
             self._columns[at] = _Column(self._tail)
         column = self._columns[at]
-        column.extend(self._number(values.get(at)) for values in self._values[column.size :])
+        if column.size < len(self._values):
+            column.extend([self._number(values.get(at)) for values in self._values[column.size :]])
         return column
 
     def _number(self, value: Scalar | None) -> float:
@@ -117,6 +133,26 @@ class Nearness:
             return float(value)
         except OverflowError:
             return math.copysign(math.inf, value)
+
+
+def _among(asked: Sequence[tuple["_Column", float, float]], begin: int, end: int) -> list[int]:
+    """Return the positions in a range whose numbers lie within the bounds of all columns."""
+    import numpy as np
+
+    if begin >= end:
+        return []
+    inside = np.ones(end - begin, dtype=bool)
+    for column, low, high in asked:
+        numbers = column.numbers[begin:end]
+        if math.isnan(low):
+            inside &= np.isnan(numbers)
+            continue
+        if low > -math.inf:
+            inside &= numbers >= low
+        if high < math.inf or low == -math.inf:
+            inside &= numbers <= high
+    found: list[int] = (np.flatnonzero(inside) + begin).tolist()
+    return found
 
 
 def _within(asked: Sequence[tuple["_Column", float, float]], found: Any) -> Any:
@@ -150,15 +186,17 @@ class _Column:
         self.size, self.numbers = 0, np.empty(64)
         self._tail, self._order, self._sorted = tail, np.empty(0, dtype=int), np.empty(0)
 
-    def extend(self, more: Iterator[float]) -> None:
+    def extend(self, more: Sequence[float]) -> None:
         """Append numbers."""
         import numpy as np
 
-        for number in more:
-            if self.size == len(self.numbers):
-                self.numbers = np.concatenate([self.numbers, np.empty(self.size)])
-            self.numbers[self.size] = number
-            self.size += 1
+        end = self.size + len(more)
+        if end > len(self.numbers):
+            longer = np.empty(max(end, 2 * len(self.numbers)))
+            longer[: self.size] = self.numbers[: self.size]
+            self.numbers = longer
+        self.numbers[self.size : end] = more
+        self.size = end
 
     def range_of(self, low: float, high: float) -> tuple[int, int]:
         """Return where the numbers from `low` to `high` begin and end among those in order."""

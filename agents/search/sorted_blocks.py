@@ -5,7 +5,7 @@ One list of a million moves half of its items in memory for each that comes or g
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
 _T = TypeVar("_T", bound=Any)
@@ -22,6 +22,7 @@ class SortedBlocks(Generic[_T]):
         items = sorted(items)
         self._blocks = [items[start : start + half] for start in range(0, len(items), half)]
         self._lasts = [each[-1] for each in self._blocks]
+        self._leading: list[_T] | None = None
 
     def __iter__(self) -> Iterator[_T]:
         return chain.from_iterable(self._blocks)
@@ -39,12 +40,26 @@ class SortedBlocks(Generic[_T]):
         """The greatest item; there must be one."""
         return self._lasts[-1]
 
+    def leading(self, count: int) -> list[_T]:
+        """Return so many least items in order, or all; the same list as before as long as the first block is the same.
+
+        Args:
+            count: How many; always the same number of the same blocks.
+        """
+        if self._leading is not None:
+            return self._leading
+        found = list(islice(self, count))
+        if self._blocks and len(self._blocks[0]) >= count:
+            self._leading = found
+        return found
+
     def add(self, item: _T) -> None:
         """Add an item."""
         if not self._blocks:
-            self._blocks, self._lasts = [[item]], [item]
+            self._blocks, self._lasts, self._leading = [[item]], [item], None
             return
         at = min(bisect_left(self._lasts, item), len(self._lasts) - 1)
+        self._leading = self._leading if at else None
         block = self._blocks[at]
         insort(block, item)
         if len(block) > self._most:
@@ -58,6 +73,7 @@ class SortedBlocks(Generic[_T]):
         """Remove one item that is equal to this one; there must be one."""
         at = bisect_left(self._lasts, item)
         block = self._blocks[at]
+        self._leading = self._leading if at else None
         block.pop(bisect_left(block, item))
         if block:
             self._lasts[at] = block[-1]

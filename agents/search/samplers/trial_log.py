@@ -14,6 +14,9 @@ from agents.search.sorted_blocks import SortedBlocks
 
 _T = TypeVar("_T")
 
+_NEAR_END = 256
+"""Mostly, a trial that is asked for is among so many of the latest ones: the others need not be looked at."""
+
 LATEST, BEST = 300, 100
 """Finished trials in a window: the latest ones, and the best of the older ones."""
 
@@ -29,7 +32,8 @@ class TrialLog(list[Trial]):
         super().__init__(sorted(trials, key=_seq))
         self.scored = [trial for trial in self if trial.loss is not None]
         self._seqs, self._scored_seqs = [trial.seq for trial in self], [trial.seq for trial in self.scored]
-        self._ranked = SortedBlocks((trial.loss, trial.seq, trial) for trial in self.scored)
+        ranked = ((trial.loss, trial.seq, trial) for trial in self.scored if trial.loss is not None)
+        self._ranked: SortedBlocks[tuple[float, int, Trial]] = SortedBlocks(ranked)
         self.made = Counter(trial.by for trial in self)
         self.crashed = Counter(trial.by for trial in self if trial.loss is None)
         self._without = sum(not trial.values for trial in self)
@@ -45,14 +49,14 @@ class TrialLog(list[Trial]):
         if old is None:
             _insert(self, self._seqs, trial)
         else:
-            self[bisect_left(self._seqs, trial.seq)] = trial
+            self[_at(self._seqs, trial.seq)] = trial
         if old is None or old.loss is None:
             if trial.loss is not None:
                 _insert(self.scored, self._scored_seqs, trial)
         elif trial.loss is None:
             _remove(self.scored, self._scored_seqs, trial.seq)
         else:
-            self.scored[bisect_left(self._scored_seqs, trial.seq)] = trial
+            self.scored[_at(self._scored_seqs, trial.seq)] = trial
         if old is not None:
             self._count(old, -1)
         self._count(trial, 1)
@@ -88,7 +92,7 @@ class TrialLog(list[Trial]):
 
     def find(self, seq: int) -> Trial | None:
         """Return the trial of an entry; None if it is not among these."""
-        at = bisect_left(self._seqs, seq)
+        at = _at(self._seqs, seq)
         return self[at] if at < len(self) and self._seqs[at] == seq else None
 
     def has(self, seq: int) -> bool:
@@ -98,6 +102,14 @@ class TrialLog(list[Trial]):
     def best(self) -> Iterator[Trial]:
         """Yield the trials with a loss, best first; of equals the older one comes first."""
         return (trial for _, _, trial in self._ranked)
+
+    def leading(self, count: int) -> list[tuple[float, int, Trial]]:
+        """Return so many best trials, each after its loss and its entry; mostly the same list as before.
+
+        Args:
+            count: How many; always the same number of the same log.
+        """
+        return self._ranked.leading(count)
 
     @property
     def valued(self) -> "TrialLog":
@@ -120,15 +132,21 @@ def _seq(trial: Trial) -> int:
     return trial.seq
 
 
+def _at(seqs: list[int], seq: int) -> int:
+    """Return the place of an entry among those of trials."""
+    late = len(seqs) - _NEAR_END
+    return bisect_left(seqs, seq, late if late > 0 and seqs[late] <= seq else 0)
+
+
 def _insert(trials: list[Trial], seqs: list[int], trial: Trial) -> None:
     """Insert a trial into a list in the order of the log; `seqs` are the entries of its trials."""
-    at = bisect_left(seqs, trial.seq)
+    at = _at(seqs, trial.seq)
     seqs.insert(at, trial.seq)
     trials.insert(at, trial)
 
 
 def _remove(trials: list[Trial], seqs: list[int], seq: int) -> None:
-    at = bisect_left(seqs, seq)
+    at = _at(seqs, seq)
     del seqs[at], trials[at]
 
 
