@@ -1,4 +1,4 @@
-"""The runs of an arena that have not finished, and whose starts and finishes of them count, as on a board.
+"""The runs of an arena that have not finished, and whose starts, finishes and leaves count, as on a board.
 
 It is kept between the batches of a projector, in memory; the file says it again after a start or a failed write.
 """
@@ -11,7 +11,7 @@ import msgspec
 
 from mesh import events as e
 from mesh.decoding import decode_json
-from mesh.hand_outs import are_strict, finish_counts, note_audit, start_counts
+from mesh.hand_outs import are_strict, finish_counts, leave_counts, note_audit, start_counts
 from mesh.records import Member
 
 _REQUESTED = """
@@ -25,6 +25,7 @@ WHERE s.arena = ? AND NOT EXISTS (SELECT 1 FROM internal.finished f WHERE f.aren
 ORDER BY s.seq"""
 _KILLED = "SELECT key FROM internal.facts WHERE arena = ? AND kind = 'run.killed'"
 _JOINED = "SELECT seq, author, body FROM internal.facts WHERE arena = ? AND kind = 'worker.joined' ORDER BY seq"
+_AGENTS = "SELECT key, author FROM internal.facts WHERE arena = ? AND kind = 'agent.joined'"
 _AUDITS = """
 SELECT r.audit, f.seq, p.author, p.body
 FROM internal.requested r
@@ -53,6 +54,7 @@ class OpenRuns:
         self, runs: Mapping[str, _Unfinished], workers: Mapping[str, Member], opened: e.ArenaOpened | None
     ) -> None:
         self._runs, self._workers, self._opened = dict(runs), dict(workers), opened
+        self._agents: dict[str, str] = {}
         self._contradictions: dict[str, dict[str, str]] = {}
 
     @classmethod
@@ -72,6 +74,7 @@ class OpenRuns:
         workers = {life.boot: Member(author, seq, life) for seq, author, life in lives}
         openings = (decode_json(body, e.ArenaOpened) for (body,) in db.execute(_OPENED, [arena]).fetchall())
         found = cls(runs, workers, max(openings, key=lambda opened: opened.version, default=None))
+        found._agents = dict(db.execute(_AGENTS, [arena]).fetchall())
         for audit, seq, author, body in db.execute(_AUDITS, [arena]).fetchall():
             then = {boot: life for boot, life in workers.items() if life.seq < seq}
             note_audit(then, found._contradictions, _audit(audit), decode_json(body, e.RunFinished), author)
@@ -91,6 +94,11 @@ class OpenRuns:
                 return finish_counts(workers, doubted, run.begun, event, author, killed=run.killed)
             case e.RunKilled():
                 return event.run in self._runs
+            case e.WorkerLeft() if strict:
+                life = workers.get(event.boot)
+                return leave_counts(life.name if life else None, event, author)
+            case e.AgentLeft() if strict:
+                return leave_counts(self._agents.get(event.boot), event, author)
             case _:
                 return True
 
@@ -110,6 +118,8 @@ class OpenRuns:
                 return run.seq
             case e.WorkerJoined():
                 self._workers[event.boot] = Member(author, seq, event)
+            case e.AgentJoined():
+                self._agents[event.boot] = author
             case e.ArenaOpened() if self._opened is None or event.version > self._opened.version:
                 self._opened = event
             case _:

@@ -212,9 +212,9 @@ class Board(msgspec.Struct):
             case e.WorkerJoined():
                 return records.add_life(self.workers, author, entry.seq, event)
             case e.AgentLeft():
-                return records.mark_left(self.agents, event.boot)
+                return hand_outs.fold_leave(self, self.agents, event, author)
             case e.WorkerLeft():
-                return records.mark_left(self.workers, event.boot, silent=event.silent)
+                return hand_outs.fold_leave(self, self.workers, event, author)
             case e.RunKilled():
                 if not (run := self.runs.take_out(event.run)) or run.killed or run.finished:
                     return False

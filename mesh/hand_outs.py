@@ -1,10 +1,12 @@
-"""Whose starts and finishes of runs count, and which runs are given up: what a server's permissions cannot say. Pure.
+"""Whose starts and finishes of runs count, who left, and which runs are given up: what permissions cannot say. Pure.
 
 A permission pins who speaks, not who was given a run. Where an arena was opened with `BY_STARTER`, a start counts
 only from a worker that has joined, for the life that it names and the attempt that is next, while the run is
 requested and has not finished. A finish counts only from the worker whose life began the run; that a run which was
-killed ended so, any worker may say: nobody need begin it. The other entries stay in the log and are shown. In older
-versions of an arena every start counts, and every finish of a requested run.
+killed ended so, any worker may say: nobody need begin it. That a worker or an agent left counts from itself; that a
+worker no longer answers counts from the hub (`HUB_AUTHOR`, which no member can be named), in whose name whoever calls
+the roll says it. The other entries stay in the log and are shown. In older versions of an arena every start counts,
+every finish of a requested run, and whoever says that somebody left.
 
 The log cannot know whether the queue gave a run to the worker that says it began it: who lies about that has a
 credential and a name, and audits of its scores find it. How often a run was handed out, its queue says
@@ -15,11 +17,12 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from mesh.events import ArenaOpened, Audit, RunFinished, RunRequested, RunStarted, Scored
+from mesh.events import AgentLeft, ArenaOpened, Audit, RunFinished, RunRequested, RunStarted, Scored, WorkerLeft
 from mesh.kept import KeptRuns
 from mesh.lean import shared
 from mesh.outcomes import is_early_stopped
-from mesh.records import Member, Run, WorkerDoubts
+from mesh.records import Member, Run, WorkerDoubts, mark_left
+from mesh.wire import HUB_AUTHOR
 
 BY_STARTER = 1
 """`ArenaOpened.rules` from which starts and finishes count by their authors."""
@@ -106,6 +109,18 @@ def finish_counts(
     return not (contradictions and is_quarantined(contradictions, author))
 
 
+def leave_counts(name: str | None, event: AgentLeft | WorkerLeft, author: str) -> bool:
+    """Tell whether it counts that a worker or an agent left.
+
+    Args:
+        name: The name of that life, None if it has not joined.
+        event: What says so.
+        author: Who posted it.
+    """
+    is_found_silent = isinstance(event, WorkerLeft) and event.silent and author == HUB_AUTHOR
+    return name is not None and (author == name or is_found_silent)
+
+
 def note_audit(
     workers: Mapping[str, Member],
     contradictions: dict[str, dict[str, str]],
@@ -153,6 +168,14 @@ def fold_finish(board: Handing, run: Run, event: RunFinished, author: str) -> bo
     if doubts.replaced:
         doubts.replaced.pop(event.run, None)
     return True
+
+
+def fold_leave(board: Handing, lives: dict[str, Member], event: AgentLeft | WorkerLeft, author: str) -> bool:
+    """Fold into one of a board's `lives` that a worker or an agent left, and tell whether that counts."""
+    life = lives.get(event.boot)
+    if are_strict(board.opened) and not leave_counts(life.name if life else None, event, author):
+        return False
+    return mark_left(lives, event.boot, silent=isinstance(event, WorkerLeft) and event.silent)
 
 
 def give_up(board: Handing, event: RunRequested) -> None:

@@ -18,6 +18,6 @@ LIFE_FIELDS: dict[str, dict[str, str]] = {
     },
     "WorkerLeft": {
         "reason": "Why it ended: `drained` (its runs were finished), `idle`, `preempted` (its machine was taken away).",
-        "silent": "Whether another worker posted it, because this one no longer answered.",
+        "silent": "Whether it was posted in the name of the hub, because this worker no longer answered.",
     },
 }

@@ -186,7 +186,7 @@ def test_what_proves_is_asked_of_another_owner_than_the_author_s_and_the_first_s
     assert asked_of(other, confirm(lane="control")) == ()
     assert asked_of(other, confirm(lane="explore")) == ()
     assert asked_of(other, confirm(), {"gpu1": "lab"}) == ()  # what the hub says comes before what a worker says
-    assert asked_of([*other, ("x", e.WorkerLeft(boot="b-gpu1"))], confirm()) == ()
+    assert asked_of([*other, ("gpu1", e.WorkerLeft(boot="b-gpu1"))], confirm()) == ()
     assert asked_of([("op", opened()), *other[1:]], confirm()) == ()
 
 

@@ -137,7 +137,7 @@ class _Fleet:
 
 
 def _proves(fact: AnyEvent) -> bool:
-    return isinstance(fact, RunRequested) and fact.lane in PROVING and not fact.not_by
+    return isinstance(fact, RunRequested) and fact.lane in PROVING
 
 
 def _for_others(board: Board, fleet: _Fleet, asked: RunRequested) -> RunRequested:
@@ -151,7 +151,7 @@ def _for_others(board: Board, fleet: _Fleet, asked: RunRequested) -> RunRequeste
         owners.add(fleet.owner(name))
     if not fleet.others(owners, asked.worker_class):
         return asked
-    return replace(asked, not_by=fleet.names_of(owners))
+    return replace(asked, not_by=tuple(sorted({*asked.not_by, *fleet.names_of(owners)}))[:_MOST_NAMES])
 
 
 def _worker_of(board: Board, run: Run) -> str:
