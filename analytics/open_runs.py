@@ -12,7 +12,7 @@ import msgspec
 from mesh import events as e
 from mesh.decoding import decode_json
 from mesh.hand_outs import are_strict, finish_counts, leave_counts, note_audit, start_counts
-from mesh.records import Member
+from mesh.records import Contradiction, Member
 
 _REQUESTED = """
 SELECT run, seq, not_by, audit FROM internal.requested ANTI JOIN internal.finished USING (arena, run)
@@ -27,7 +27,7 @@ _KILLED = "SELECT key FROM internal.facts WHERE arena = ? AND kind = 'run.killed
 _JOINED = "SELECT seq, author, body FROM internal.facts WHERE arena = ? AND kind = 'worker.joined' ORDER BY seq"
 _AGENTS = "SELECT key, author FROM internal.facts WHERE arena = ? AND kind = 'agent.joined'"
 _AUDITS = """
-SELECT r.audit, f.seq, p.author, p.body
+SELECT r.audit, p.author, p.body
 FROM internal.requested r
 JOIN internal.finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
 JOIN internal.posts p ON p.arena = f.arena AND p.seq = f.seq
@@ -55,7 +55,7 @@ class OpenRuns:
     ) -> None:
         self._runs, self._workers, self._opened = dict(runs), dict(workers), opened
         self._agents: dict[str, str] = {}
-        self._contradictions: dict[str, dict[str, str]] = {}
+        self._contradictions: dict[str, dict[str, Contradiction]] = {}
 
     @classmethod
     def read(cls, db: duckdb.DuckDBPyConnection, arena: str) -> Self:
@@ -75,9 +75,8 @@ class OpenRuns:
         openings = (decode_json(body, e.ArenaOpened) for (body,) in db.execute(_OPENED, [arena]).fetchall())
         found = cls(runs, workers, max(openings, key=lambda opened: opened.version, default=None))
         found._agents = dict(db.execute(_AGENTS, [arena]).fetchall())
-        for audit, seq, author, body in db.execute(_AUDITS, [arena]).fetchall():
-            then = {boot: life for boot, life in workers.items() if life.seq < seq}
-            note_audit(then, found._contradictions, _audit(audit), decode_json(body, e.RunFinished), author)
+        for audit, author, body in db.execute(_AUDITS, [arena]).fetchall():
+            note_audit(found._contradictions, _audit(audit), decode_json(body, e.RunFinished), author)
         return found
 
     def counts(self, event: e.AnyEvent, author: str) -> bool:
@@ -114,7 +113,7 @@ class OpenRuns:
             case e.RunFinished():
                 run = self._runs.pop(event.run)
                 if are_strict(self._opened):
-                    note_audit(self._workers, self._contradictions, run.audit, event, author)
+                    note_audit(self._contradictions, run.audit, event, author)
                 return run.seq
             case e.WorkerJoined():
                 self._workers[event.boot] = Member(author, seq, event)

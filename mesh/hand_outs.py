@@ -21,7 +21,7 @@ from mesh.events import AgentLeft, ArenaOpened, Audit, RunFinished, RunRequested
 from mesh.kept import KeptRuns
 from mesh.lean import shared
 from mesh.outcomes import is_early_stopped
-from mesh.records import Member, Run, WorkerDoubts, mark_left
+from mesh.records import Contradiction, Member, Run, WorkerDoubts, mark_left
 from mesh.wire import HUB_AUTHOR
 
 BY_STARTER = 1
@@ -29,10 +29,10 @@ BY_STARTER = 1
 
 
 QUARANTINE_FROM = 2
-"""Owners whose workers contradict a worker, from which it is in quarantine."""
+"""Scores that two others contradict, from which a worker is in quarantine."""
 
-Contradictions = Mapping[str, Mapping[str, str]]
-"""Audits whose score differed from that of a worker, by its name and by the owner of the other worker."""
+Contradictions = Mapping[str, Mapping[str, Contradiction]]
+"""Scores that two others contradict, by the name of the worker that gave them and by the run that was repeated."""
 
 
 class Handing(Protocol):
@@ -51,11 +51,18 @@ def are_strict(opened: ArenaOpened | None) -> bool:
 
 
 def is_quarantined(contradictions: Contradictions, name: str) -> bool:
-    """Tell whether a worker is in quarantine: it takes no runs, and no finish of it counts from then on.
+    """Tell whether a worker is in quarantine: it takes no runs, and no finish of it counts meanwhile.
 
-    One contradiction says that one of two workers is wrong. Two by different owners say which.
+    What two workers say that are both contradicted as often does not speak against it: it may be released so.
     """
-    return len(contradictions.get(name, ())) >= QUARANTINE_FROM
+    found = contradictions.get(name, {})
+    if len(found) < QUARANTINE_FROM:
+        return False
+
+    def is_doubted(other: str) -> bool:
+        return len(contradictions.get(other, ())) >= QUARANTINE_FROM
+
+    return sum(not all(map(is_doubted, each.by)) for each in found.values()) >= QUARANTINE_FROM
 
 
 def start_counts(
@@ -122,19 +129,20 @@ def leave_counts(name: str | None, event: AgentLeft | WorkerLeft, author: str) -
 
 
 def note_audit(
-    workers: Mapping[str, Member],
-    contradictions: dict[str, dict[str, str]],
-    audit: Audit | None,
-    event: RunFinished,
-    author: str,
+    contradictions: dict[str, dict[str, Contradiction]], audit: Audit | None, event: RunFinished, author: str
 ) -> None:
-    """Note it if the end of an audit contradicts the score that it checks; each of the two workers is contradicted."""
+    """Note who is contradicted by the end of a second audit: the one of the two whose score is not found again.
+
+    A first audit that got another score says that one of two workers is wrong, not which. Where neither score is found
+    again, or both are, nobody is contradicted.
+    """
     value = event.outcome.value if audit and isinstance(event.outcome, Scored) else None
-    if audit is None or value is None or abs(value - audit.value) <= audit.tolerance or author == audit.worker:
+    if audit is None or audit.other_value is None or value is None or author in (audit.worker, audit.other):
         return
-    owners = {life.name: owner_of(life) for life in workers.values() if life.name in (audit.worker, author)}
-    for name, other in ((audit.worker, author), (author, audit.worker)):
-        contradictions.setdefault(name, {}).setdefault(owners.get(other, other), event.run)
+    is_first_right = abs(value - audit.value) <= audit.tolerance
+    if is_first_right != (abs(value - audit.other_value) <= audit.tolerance):
+        right, wrong = (audit.worker, audit.other) if is_first_right else (audit.other, audit.worker)
+        contradictions.setdefault(wrong, {})[audit.run] = Contradiction(event.run, (right, author))
 
 
 def owner_of(life: Member) -> str:
@@ -164,7 +172,7 @@ def fold_finish(board: Handing, run: Run, event: RunFinished, author: str) -> bo
         if not finish_counts(board.workers, doubts.contradictions, run.begun, event, author, killed=run.killed):
             return False
         if run.requested.audit:
-            note_audit(board.workers, doubts.contradictions, run.requested.audit, event, author)
+            note_audit(doubts.contradictions, run.requested.audit, event, author)
     if doubts.replaced:
         doubts.replaced.pop(event.run, None)
     return True

@@ -93,7 +93,7 @@ def views(path: Path, history: list[Fact]) -> dict[str, list[tuple[Any, ...]]]:
             ).fetchall()
         ]
         asked = [name for name in names if name not in ("events", "not_counted")]
-        found = {name: sorted(db.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for name in asked}  # noqa: S608
+        found = {name: sorted(db.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for name in asked}
     projection.close()
     return found
 
