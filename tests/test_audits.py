@@ -273,7 +273,8 @@ def test_people_are_told_once_who_is_in_quarantine_and_why() -> None:
     [note] = accuser.due(board_of(QUARANTINED), {"gpu7": "eve"})
     assert note.text == (
         "worker gpu7 of eve is in quarantine: two others got other scores than it did (r1: 2, but 5 by gpu8 and 5 by "
-        "gpu9; r2: 3, but 5 by gpu9 and 5 by gpu8); it takes no more runs, and what it finishes from now on does not count"
+        "gpu9; r2: 3, but 5 by gpu9 and 5 by gpu8); it takes no more runs, and what it finishes from now on does not "
+        "count"
     )
     assert accuser.due(board_of(QUARANTINED)) == []
     assert Accuser().due(board_of(QUARANTINED)) == []

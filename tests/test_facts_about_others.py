@@ -9,10 +9,15 @@ from msgspec.structs import replace
 
 from analytics.projection import Projection
 from mesh import events as e
+from mesh import wire
 from mesh.accounts.rights import WHO_POSTS
 from mesh.board import Board
 from mesh.hand_outs import BY_STARTER
-from mesh.wire import HUB_AUTHOR
+from mesh.memory import MemoryHub
+from mesh.wire import HUB_AUTHOR, Post
+from mesh_cli.proposals.card import card
+from mesh_cli.proposals.describe import about_run
+from mesh_cli.proposals.not_counted import finishes_not_counted
 from tests.support.history import T1, T2, Fact, entries, finish, opened, proposal, request
 
 GPU7 = e.WorkerJoined(boot="b7", worker_class="cpu", device="cpu", slots=3, price_per_hour_usd=1.0)
@@ -142,3 +147,21 @@ def test_a_version_of_before_counts_whoever_says_that_somebody_left(tmp_path: Pa
     assert board.workers["b7"].left
     assert board.agents["a1"].left
     assert ["left" in row for row in views(tmp_path / "a.duckdb", history)["workers"]].count(True) == 1
+
+
+async def test_a_run_is_shown_with_the_finishes_that_do_not_count() -> None:
+    history = [
+        *STRICT,
+        ("eve", replace(finish("r1", T1, -9.0), worker="b7")),
+        ("gpu7", replace(finish("r1", T1, 1.0), worker="b7")),
+    ]
+    history.append(("eve", replace(finish("r1", T1, -8.0), worker="e1")))
+    bus, board = await MemoryHub().arena("a", create=True), board_of(history)[0]
+    for author, fact in history:
+        post = Post.new(author, fact)
+        bus.append_raw(wire.subject_of("a", post), wire.encode(post))
+    known = {"what": "run", **about_run(board, "r1"), "not_counted": await finishes_not_counted(bus, board, "r1")}
+    assert [line for line in card(board, known) if "does not count" in line] == [
+        "does not count: #14 by eve: finished r1: -9.0000 in 2.0 s (its author had not begun the run)",
+        "does not count: #16 by eve: finished r1: -8.0000 in 2.0 s (the run had finished)",
+    ]
