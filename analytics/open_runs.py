@@ -13,6 +13,7 @@ from mesh import events as e
 from mesh.decoding import decode_json
 from mesh.hand_outs import are_strict, finish_counts, leave_counts, note_audit, start_counts
 from mesh.records import Contradiction, Member
+from mesh.ruling_out import may_rule
 
 _REQUESTED = """
 SELECT run, seq, not_by, audit FROM internal.requested ANTI JOIN internal.finished USING (arena, run)
@@ -33,7 +34,7 @@ JOIN internal.finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.se
 JOIN internal.posts p ON p.arena = f.arena AND p.seq = f.seq
 WHERE r.arena = ? AND r.audit IS NOT NULL
 ORDER BY f.seq"""
-_OPENED = "SELECT body FROM internal.facts WHERE arena = ? AND kind = 'arena.opened'"
+_OPENED = "SELECT body, author FROM internal.facts WHERE arena = ? AND kind = 'arena.opened'"
 
 
 class _Unfinished(msgspec.Struct):
@@ -51,9 +52,13 @@ class OpenRuns:
     """The unfinished runs of one arena."""
 
     def __init__(
-        self, runs: Mapping[str, _Unfinished], workers: Mapping[str, Member], opened: e.ArenaOpened | None
+        self,
+        runs: Mapping[str, _Unfinished],
+        workers: Mapping[str, Member],
+        opened: e.ArenaOpened | None,
+        opened_by: str,
     ) -> None:
-        self._runs, self._workers, self._opened = dict(runs), dict(workers), opened
+        self._runs, self._workers, self._opened, self._opened_by = dict(runs), dict(workers), opened, opened_by
         self._agents: dict[str, str] = {}
         self._contradictions: dict[str, dict[str, Contradiction]] = {}
 
@@ -72,8 +77,9 @@ class OpenRuns:
         joined = db.execute(_JOINED, [arena]).fetchall()
         lives = ((seq, author, decode_json(body, e.WorkerJoined)) for seq, author, body in joined)
         workers = {life.boot: Member(author, seq, life) for seq, author, life in lives}
-        openings = (decode_json(body, e.ArenaOpened) for (body,) in db.execute(_OPENED, [arena]).fetchall())
-        found = cls(runs, workers, max(openings, key=lambda opened: opened.version, default=None))
+        openings = [(decode_json(body, e.ArenaOpened), by) for body, by in db.execute(_OPENED, [arena]).fetchall()]
+        opened, by = max(openings, key=lambda opening: opening[0].version, default=(None, ""))
+        found = cls(runs, workers, opened, by)
         found._agents = dict(db.execute(_AGENTS, [arena]).fetchall())
         for audit, author, body in db.execute(_AUDITS, [arena]).fetchall():
             note_audit(found._contradictions, _audit(audit), decode_json(body, e.RunFinished), author)
@@ -101,6 +107,10 @@ class OpenRuns:
             case _:
                 return True
 
+    def rules_out(self, event: e.CritiquePosted, author: str) -> bool:
+        """Tell whether a critique rules out its target."""
+        return may_rule(self._opened, self._opened_by, event, author)
+
     def take(self, seq: int, event: e.AnyEvent, author: str) -> int:
         """Take a fact that counts; return the entry that requested the run that it finishes, else its own."""
         match event:
@@ -120,7 +130,7 @@ class OpenRuns:
             case e.AgentJoined():
                 self._agents[event.boot] = author
             case e.ArenaOpened() if self._opened is None or event.version > self._opened.version:
-                self._opened = event
+                self._opened, self._opened_by = event, author
             case _:
                 pass
         return seq

@@ -14,11 +14,12 @@ from mesh.accounts.rights import WHO_POSTS
 from mesh.board import Board
 from mesh.hand_outs import BY_STARTER
 from mesh.memory import MemoryHub
+from mesh.ruling_out import FIXED
 from mesh.wire import HUB_AUTHOR, Post
 from mesh_cli.proposals.card import card
 from mesh_cli.proposals.describe import about_run
 from mesh_cli.proposals.not_counted import finishes_not_counted
-from tests.support.history import T1, T2, Fact, entries, finish, opened, proposal, request
+from tests.support.history import T1, T2, Fact, entries, finish, opened, promote, proposal, request
 
 GPU7 = e.WorkerJoined(boot="b7", worker_class="cpu", device="cpu", slots=3, price_per_hour_usd=1.0)
 ANN = e.AgentJoined(boot="a1", role="explorer")
@@ -147,6 +148,21 @@ def test_a_version_of_before_counts_whoever_says_that_somebody_left(tmp_path: Pa
     assert board.workers["b7"].left
     assert board.agents["a1"].left
     assert ["left" in row for row in views(tmp_path / "a.duckdb", history)["workers"]].count(True) == 1
+
+
+@pytest.mark.parametrize(
+    ("by", "rules", "is_out"),
+    [("eve", BY_STARTER, False), ("critic-2", BY_STARTER, True), ("op", BY_STARTER, True), ("eve", 0, True)],
+)
+def test_a_member_takes_the_title_from_no_champion(by: str, rules: int, is_out: bool, tmp_path: Path) -> None:
+    history: list[Fact] = [("op", replace(opened(), rules=rules)), ("ann", proposal(T1)), ("ann", proposal(T2))]
+    history += [("cur", promote(T1, "", 1)), ("cur", promote(T2, T1, 2))]
+    history.append((by, e.CritiquePosted(target=T2, verdict="block", rule=FIXED, text="changed K")))
+    board, counted = board_of(history)
+    assert counted[-1]
+    assert (board.champion, board.heir) == (("", T1) if is_out else (T2, ""))
+    found = views(tmp_path / "a.duckdb", history)["proposals"]
+    assert [("champion" in row) for row in found if T2 in row] == [not is_out]
 
 
 async def test_a_run_is_shown_with_the_finishes_that_do_not_count() -> None:
