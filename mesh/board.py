@@ -194,7 +194,7 @@ class Board(msgspec.Struct):
                     return False
                 changed = self.opened is not None and event.evaluator != self.opened.evaluator
                 self.opened, self.closed, self.opened_at = event, None, entry.time
-                self.looks, self.ruled_out_late, self.opened_by = [], [], author
+                self.looks, self.ruled_out_late, self.opened_by = [], [], author if event.rules else ""
                 self.failed_calls.clear()
                 self.scored_seq = self._first_number() if changed else self.scored_seq
                 if not self.bases or self.bases[-1][1] != event.base_commit:
