@@ -79,7 +79,7 @@ class Curator:
         owners: Mapping[str, str] = await self._owners.owners() if self._owners else {}
         decided = with_other_owners(board, decide(board, now), owners)
         audits = [] if any(isinstance(fact, ArenaClosed) for fact in decided) else due_audits(board, owners)
-        return [*decided, *audits, *self._accuser.due(board)]
+        return [*decided, *audits, *self._accuser.due(board, owners)]
 
     async def _read(self, run: Run) -> ItemScores:
         assert self._items is not None

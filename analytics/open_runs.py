@@ -1,4 +1,4 @@
-"""The runs of an arena that have not finished, and whose starts and finishes of them count, as on a board.
+"""The runs of an arena that have not finished, and whose starts, finishes and leaves count, as on a board.
 
 It is kept between the batches of a projector, in memory; the file says it again after a start or a failed write.
 """
@@ -11,8 +11,9 @@ import msgspec
 
 from mesh import events as e
 from mesh.decoding import decode_json
-from mesh.hand_outs import are_strict, finish_counts, note_audit, start_counts
-from mesh.records import Member
+from mesh.hand_outs import are_strict, finish_counts, leave_counts, note_audit, start_counts
+from mesh.records import Contradiction, Member
+from mesh.ruling_out import may_rule
 
 _REQUESTED = """
 SELECT run, seq, not_by, audit FROM internal.requested ANTI JOIN internal.finished USING (arena, run)
@@ -25,14 +26,15 @@ WHERE s.arena = ? AND NOT EXISTS (SELECT 1 FROM internal.finished f WHERE f.aren
 ORDER BY s.seq"""
 _KILLED = "SELECT key FROM internal.facts WHERE arena = ? AND kind = 'run.killed'"
 _JOINED = "SELECT seq, author, body FROM internal.facts WHERE arena = ? AND kind = 'worker.joined' ORDER BY seq"
+_AGENTS = "SELECT key, author FROM internal.facts WHERE arena = ? AND kind = 'agent.joined'"
 _AUDITS = """
-SELECT r.audit, f.seq, p.author, p.body
+SELECT r.audit, p.author, p.body
 FROM internal.requested r
 JOIN internal.finished f ON f.arena = r.arena AND f.run = r.run AND f.seq > r.seq
 JOIN internal.posts p ON p.arena = f.arena AND p.seq = f.seq
 WHERE r.arena = ? AND r.audit IS NOT NULL
 ORDER BY f.seq"""
-_OPENED = "SELECT body FROM internal.facts WHERE arena = ? AND kind = 'arena.opened'"
+_OPENED = "SELECT body, author FROM internal.facts WHERE arena = ? AND kind = 'arena.opened'"
 
 
 class _Unfinished(msgspec.Struct):
@@ -50,10 +52,15 @@ class OpenRuns:
     """The unfinished runs of one arena."""
 
     def __init__(
-        self, runs: Mapping[str, _Unfinished], workers: Mapping[str, Member], opened: e.ArenaOpened | None
+        self,
+        runs: Mapping[str, _Unfinished],
+        workers: Mapping[str, Member],
+        opened: e.ArenaOpened | None,
+        opened_by: str,
     ) -> None:
-        self._runs, self._workers, self._opened = dict(runs), dict(workers), opened
-        self._contradictions: dict[str, dict[str, str]] = {}
+        self._runs, self._workers, self._opened, self._opened_by = dict(runs), dict(workers), opened, opened_by
+        self._agents: dict[str, str] = {}
+        self._contradictions: dict[str, dict[str, Contradiction]] = {}
 
     @classmethod
     def read(cls, db: duckdb.DuckDBPyConnection, arena: str) -> Self:
@@ -70,11 +77,12 @@ class OpenRuns:
         joined = db.execute(_JOINED, [arena]).fetchall()
         lives = ((seq, author, decode_json(body, e.WorkerJoined)) for seq, author, body in joined)
         workers = {life.boot: Member(author, seq, life) for seq, author, life in lives}
-        openings = (decode_json(body, e.ArenaOpened) for (body,) in db.execute(_OPENED, [arena]).fetchall())
-        found = cls(runs, workers, max(openings, key=lambda opened: opened.version, default=None))
-        for audit, seq, author, body in db.execute(_AUDITS, [arena]).fetchall():
-            then = {boot: life for boot, life in workers.items() if life.seq < seq}
-            note_audit(then, found._contradictions, _audit(audit), decode_json(body, e.RunFinished), author)
+        openings = [(decode_json(body, e.ArenaOpened), by) for body, by in db.execute(_OPENED, [arena]).fetchall()]
+        opened, by = max(openings, key=lambda opening: opening[0].version, default=(None, ""))
+        found = cls(runs, workers, opened, by)
+        found._agents = dict(db.execute(_AGENTS, [arena]).fetchall())
+        for audit, author, body in db.execute(_AUDITS, [arena]).fetchall():
+            note_audit(found._contradictions, _audit(audit), decode_json(body, e.RunFinished), author)
         return found
 
     def counts(self, event: e.AnyEvent, author: str) -> bool:
@@ -91,8 +99,17 @@ class OpenRuns:
                 return finish_counts(workers, doubted, run.begun, event, author, killed=run.killed)
             case e.RunKilled():
                 return event.run in self._runs
+            case e.WorkerLeft() if strict:
+                life = workers.get(event.boot)
+                return leave_counts(life.name if life else None, event, author)
+            case e.AgentLeft() if strict:
+                return leave_counts(self._agents.get(event.boot), event, author)
             case _:
                 return True
+
+    def rules_out(self, event: e.CritiquePosted, author: str) -> bool:
+        """Tell whether a critique rules out its target."""
+        return may_rule(self._opened, self._opened_by, event, author)
 
     def take(self, seq: int, event: e.AnyEvent, author: str) -> int:
         """Take a fact that counts; return the entry that requested the run that it finishes, else its own."""
@@ -106,12 +123,14 @@ class OpenRuns:
             case e.RunFinished():
                 run = self._runs.pop(event.run)
                 if are_strict(self._opened):
-                    note_audit(self._workers, self._contradictions, run.audit, event, author)
+                    note_audit(self._contradictions, run.audit, event, author)
                 return run.seq
             case e.WorkerJoined():
                 self._workers[event.boot] = Member(author, seq, event)
+            case e.AgentJoined():
+                self._agents[event.boot] = author
             case e.ArenaOpened() if self._opened is None or event.version > self._opened.version:
-                self._opened = event
+                self._opened, self._opened_by = event, author
             case _:
                 pass
         return seq

@@ -24,7 +24,7 @@ from analytics.reigns import keep_reigns
 from analytics.scores import SCORED, Standings, keep_scores, rule_of
 from mesh.disk import full_disk
 from mesh.errors import BadInput, HostTrouble
-from mesh.events import ProposalPromoted, ProposalRetired, RunRequested
+from mesh.events import CritiquePosted, ProposalPromoted, ProposalRetired, RunRequested
 from mesh.evidence import student_t
 from mesh.standing import Rule
 from mesh.wire import Entry, Post
@@ -286,7 +286,8 @@ class Projection:
             if isinstance(post.event, RunRequested) and not is_first(("run", post.event.run, "")):
                 continue
             asked_since = min(asked_since, runs.take(entry.seq, post.event, post.author))
-            if found := tables.table_row(arena, entry.seq, row[2], post.author, post.event):
+            rules_out = isinstance(post.event, CritiquePosted) and runs.rules_out(post.event, post.author)
+            if found := tables.table_row(arena, entry.seq, row[2], post.author, post.event, rules_out=rules_out):
                 rows[found[0]].append(found[1])
         return rows, asked_since
 

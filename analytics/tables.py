@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from mesh import events as e
-from mesh.ruling_out import FIXED
 
 _Row = tuple[Any, ...]
 
@@ -18,9 +17,18 @@ _HUGE = 2**127
 
 
 def table_row(
-    arena: str, seq: int, time: dt.datetime | None, author: str, event: e.AnyEvent
+    arena: str, seq: int, time: dt.datetime | None, author: str, event: e.AnyEvent, *, rules_out: bool = False
 ) -> tuple[str, _Row] | None:
-    """Return table and row of a fact that counts; None if its kind has no table."""
+    """Return table and row of a fact that counts; None if its kind has no table.
+
+    Args:
+        arena: The arena.
+        seq: The sequence of the entry.
+        time: Its time.
+        author: Who posted it.
+        event: The fact.
+        rules_out: Whether it is a critique that rules out its target.
+    """
     match event:
         case e.RunFinished(outcome=outcome):
             match outcome:
@@ -58,7 +66,7 @@ def table_row(
             return "started", (arena, seq, time, event.run, _fits(event.attempt, _BIG), event.worker)
         case e.CritiquePosted():
             word = (event.target, event.verdict, event.rule, event.predicted, event.confidence)
-            ruling = event.text if (event.verdict, event.rule) == ("block", FIXED) else None
+            ruling = event.text if rules_out else None
             return "criticised", (arena, seq, time, author, *word, event.cost is not None, *_cost(event.cost), ruling)
         case e.ProposalPosted(origin=origin):
             idea = (event.tree, event.title, event.rationale, event.commit, origin.how, origin.name)

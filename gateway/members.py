@@ -29,9 +29,6 @@ MEMBER_ROLES = ("agent", "observer", "admin")
 """What a member of a gateway may be, who takes part over HTTP with a key."""
 JOINING_ROLES = ("worker", "agent", "curator", "observer")
 """What a member may be that connects to the log itself, with an nkey of its own (`mesh join`)."""
-_RESERVED = re.compile(
-    rf"(operator|explorer|researcher|critic|curator|worker|coder|{HUB_AUTHOR})([-_]?\d+)?", re.IGNORECASE
-)
 
 
 class NotInvited(BadInput):
@@ -285,11 +282,6 @@ def author_token(shown_as: str) -> str:
     if not _ID.fullmatch(shown_as):
         raise BadInput(NAME_RULE)
     return shown_as.replace(".", "_")
-
-
-def is_reserved(author: str) -> bool:
-    """Return whether the swarm's own processes, and people, have this name by default, in capitals or with a number."""
-    return _RESERVED.fullmatch(author) is not None
 
 
 def secret_hash_of(secret: str) -> str:

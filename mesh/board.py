@@ -43,13 +43,13 @@ class Board(msgspec.Struct):
     """The state of one arena as of entry `seq`; only `fold` changes it, and `mesh.recall`, which changes no decision.
 
     `undecided` are the proposals whose verdict is open. `proofs` are the runs of the lanes confirm and control. Both
-    are in the order of the log. `champions` are all champions so far; the last one was promoted by entry
-    `promoted_seq`. `usd` is the known cost of all model calls and runs, in dollars. `spent` (dollars, where known) and
-    `tokens` are the model costs of each author. `failed_calls` are each author's model calls without a usable
-    answer, since its last usable one. `latest` are the last notes. `closed_early` are the versions that were
-    closed before they were opened. `void` are the last entries that do not count, in their order. `looks` are the
-    proposals that the sealed split is opened for in this version. `judged` are the entries that finished the first run
-    of a proposal. `seconds` are those of trials and their scoring, by lane. `scored_seq` is the entry of the first
+    are in the order of the log. `opened_by` opened the version in force. `champions` are all champions so far; the last
+    one was promoted by entry `promoted_seq`. `usd` is the known cost of all model calls and runs, in dollars. `spent`
+    (dollars, where known) and `tokens` are the model costs of each author. `failed_calls` are each author's model calls
+    without a usable answer, since its last usable one. `latest` are the last notes. `closed_early` are the versions
+    that were closed before they were opened. `void` are the last entries that do not count, in their order. `looks` are
+    the proposals that the sealed split is opened for in this version. `judged` are the entries that finished the first
+    run of a proposal. `seconds` are those of trials and their scoring, by lane. `scored_seq` is the entry of the first
     number that the evaluator in force gave, 0 without one: what failed before it is no evidence. `judge` is what the
     scoring of all runs has asked of models. `bases` are the base commits with the entries that opened them. `heir` is
     the past champion that the version in force makes champion again, "" if none (`mesh.ruling_out`). `ruled_out_late`
@@ -75,6 +75,7 @@ class Board(msgspec.Struct):
     void: dict[int, None] = {}
     answered: dict[str, None] = {}
     opened_at: dt.datetime | None = None
+    opened_by: str = ""
     undecided: dict[str, None] = {}
     proofs: list[str] = []
     champions: list[str] = []
@@ -164,7 +165,7 @@ class Board(msgspec.Struct):
                     return False
                 changed = self.opened is not None and event.evaluator != self.opened.evaluator
                 self.opened, self.closed, self.opened_at = event, None, entry.time
-                self.looks, self.ruled_out_late = [], []
+                self.looks, self.ruled_out_late, self.opened_by = [], [], author if event.rules else ""
                 self.failed_calls.clear()
                 self.scored_seq = self._first_number() if changed else self.scored_seq
                 if not self.bases or self.bases[-1][1] != event.base_commit:
@@ -183,9 +184,9 @@ class Board(msgspec.Struct):
             case e.WorkerJoined():
                 return records.add_life(self.workers, author, entry.seq, event)
             case e.AgentLeft():
-                return records.mark_left(self.agents, event.boot)
+                return hand_outs.fold_leave(self, self.agents, event, author)
             case e.WorkerLeft():
-                return records.mark_left(self.workers, event.boot, silent=event.silent)
+                return hand_outs.fold_leave(self, self.workers, event, author)
             case e.RunKilled():
                 if not (run := self.runs.take_out(event.run)) or run.killed or run.finished:
                     return False
@@ -247,8 +248,7 @@ class Board(msgspec.Struct):
         text = "" if about and about.is_lean else event.text
         critique = Critique(intern(author), event.verdict, intern(event.rule), shared(text), event.confidence, seq)
         target.critiques = (*target.critiques, critique)
-        is_fixed = event.verdict == "block" and event.rule == ruling_out.FIXED
-        if is_fixed and isinstance(target, Proposal) and ruling_out.rule_out_one(self, target, event.text):
+        if isinstance(target, Proposal) and ruling_out.rule_out_one(self, target, event, author):
             self.ruled_out_late.append(event.target)
         self._think(author, event.cost)
         if event.cost is not None:

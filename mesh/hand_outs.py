@@ -1,10 +1,12 @@
-"""Whose starts and finishes of runs count, and which runs are given up: what a server's permissions cannot say. Pure.
+"""Whose starts and finishes of runs count, who left, and which runs are given up: what permissions cannot say. Pure.
 
 A permission pins who speaks, not who was given a run. Where an arena was opened with `BY_STARTER`, a start counts
 only from a worker that has joined, for the life that it names and the attempt that is next, while the run is
 requested and has not finished. A finish counts only from the worker whose life began the run; that a run which was
-killed ended so, any worker may say: nobody need begin it. The other entries stay in the log and are shown. In older
-versions of an arena every start counts, and every finish of a requested run.
+killed ended so, any worker may say: nobody need begin it. That a worker or an agent left counts from itself; that a
+worker no longer answers counts from the hub (`HUB_AUTHOR`, which no member can be named), in whose name whoever calls
+the roll says it. The other entries stay in the log and are shown. In older versions of an arena every start counts,
+every finish of a requested run, and whoever says that somebody left.
 
 The log cannot know whether the queue gave a run to the worker that says it began it: who lies about that has a
 credential and a name, and audits of its scores find it. How often a run was handed out, its queue says
@@ -15,21 +17,22 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from mesh.events import ArenaOpened, Audit, RunFinished, RunRequested, RunStarted, Scored
+from mesh.events import AgentLeft, ArenaOpened, Audit, RunFinished, RunRequested, RunStarted, Scored, WorkerLeft
 from mesh.kept import KeptRuns
 from mesh.lean import shared
 from mesh.outcomes import is_early_stopped
-from mesh.records import Member, Run, WorkerDoubts
+from mesh.records import Contradiction, Member, Run, WorkerDoubts, mark_left
+from mesh.wire import HUB_AUTHOR
 
 BY_STARTER = 1
 """`ArenaOpened.rules` from which starts and finishes count by their authors."""
 
 
 QUARANTINE_FROM = 2
-"""Owners whose workers contradict a worker, from which it is in quarantine."""
+"""Scores that two others contradict, from which a worker is in quarantine."""
 
-Contradictions = Mapping[str, Mapping[str, str]]
-"""Audits whose score differed from that of a worker, by its name and by the owner of the other worker."""
+Contradictions = Mapping[str, Mapping[str, Contradiction]]
+"""Scores that two others contradict, by the name of the worker that gave them and by the run that was repeated."""
 
 
 class Handing(Protocol):
@@ -48,11 +51,18 @@ def are_strict(opened: ArenaOpened | None) -> bool:
 
 
 def is_quarantined(contradictions: Contradictions, name: str) -> bool:
-    """Tell whether a worker is in quarantine: it takes no runs, and no finish of it counts from then on.
+    """Tell whether a worker is in quarantine: it takes no runs, and no finish of it counts meanwhile.
 
-    One contradiction says that one of two workers is wrong. Two by different owners say which.
+    What two workers say that are both contradicted as often does not speak against it: it may be released so.
     """
-    return len(contradictions.get(name, ())) >= QUARANTINE_FROM
+    found = contradictions.get(name, {})
+    if len(found) < QUARANTINE_FROM:
+        return False
+
+    def is_doubted(other: str) -> bool:
+        return len(contradictions.get(other, ())) >= QUARANTINE_FROM
+
+    return sum(not all(map(is_doubted, each.by)) for each in found.values()) >= QUARANTINE_FROM
 
 
 def start_counts(
@@ -106,20 +116,33 @@ def finish_counts(
     return not (contradictions and is_quarantined(contradictions, author))
 
 
+def leave_counts(name: str | None, event: AgentLeft | WorkerLeft, author: str) -> bool:
+    """Tell whether it counts that a worker or an agent left.
+
+    Args:
+        name: The name of that life, None if it has not joined.
+        event: What says so.
+        author: Who posted it.
+    """
+    is_found_silent = isinstance(event, WorkerLeft) and event.silent and author == HUB_AUTHOR
+    return name is not None and (author == name or is_found_silent)
+
+
 def note_audit(
-    workers: Mapping[str, Member],
-    contradictions: dict[str, dict[str, str]],
-    audit: Audit | None,
-    event: RunFinished,
-    author: str,
+    contradictions: dict[str, dict[str, Contradiction]], audit: Audit | None, event: RunFinished, author: str
 ) -> None:
-    """Note it if the end of an audit contradicts the score that it checks; each of the two workers is contradicted."""
+    """Note who is contradicted by the end of a second audit: the one of the two whose score is not found again.
+
+    A first audit that got another score says that one of two workers is wrong, not which. Where neither score is found
+    again, or both are, nobody is contradicted.
+    """
     value = event.outcome.value if audit and isinstance(event.outcome, Scored) else None
-    if audit is None or value is None or abs(value - audit.value) <= audit.tolerance or author == audit.worker:
+    if audit is None or audit.other_value is None or value is None or author in (audit.worker, audit.other):
         return
-    owners = {life.name: owner_of(life) for life in workers.values() if life.name in (audit.worker, author)}
-    for name, other in ((audit.worker, author), (author, audit.worker)):
-        contradictions.setdefault(name, {}).setdefault(owners.get(other, other), event.run)
+    is_first_right = abs(value - audit.value) <= audit.tolerance
+    if is_first_right != (abs(value - audit.other_value) <= audit.tolerance):
+        right, wrong = (audit.worker, audit.other) if is_first_right else (audit.other, audit.worker)
+        contradictions.setdefault(wrong, {})[audit.run] = Contradiction(event.run, (right, author))
 
 
 def owner_of(life: Member) -> str:
@@ -149,10 +172,18 @@ def fold_finish(board: Handing, run: Run, event: RunFinished, author: str) -> bo
         if not finish_counts(board.workers, doubts.contradictions, run.begun, event, author, killed=run.killed):
             return False
         if run.requested.audit:
-            note_audit(board.workers, doubts.contradictions, run.requested.audit, event, author)
+            note_audit(doubts.contradictions, run.requested.audit, event, author)
     if doubts.replaced:
         doubts.replaced.pop(event.run, None)
     return True
+
+
+def fold_leave(board: Handing, lives: dict[str, Member], event: AgentLeft | WorkerLeft, author: str) -> bool:
+    """Fold into one of a board's `lives` that a worker or an agent left, and tell whether that counts."""
+    life = lives.get(event.boot)
+    if are_strict(board.opened) and not leave_counts(life.name if life else None, event, author):
+        return False
+    return mark_left(lives, event.boot, silent=isinstance(event, WorkerLeft) and event.silent)
 
 
 def give_up(board: Handing, event: RunRequested) -> None:

@@ -59,7 +59,7 @@ class WorkerJoined(_Life, frozen=True, kw_only=True, tag="worker.joined"):
 
 
 class WorkerLeft(_Life, frozen=True, kw_only=True, tag="worker.left"):
-    """A worker has stopped taking runs. `silent`: another worker posted this, because it no longer answered."""
+    """A worker has stopped taking runs. `silent`: it no longer answered, and the hub says so (`mesh.hand_outs`)."""
 
     reason: b.Text = ""
     silent: bool = False

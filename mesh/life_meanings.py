@@ -22,6 +22,6 @@ LIFE_FIELDS: dict[str, dict[str, str]] = {
     },
     "WorkerLeft": {
         "reason": "Why it ended: `drained` (its runs were finished), `idle`, `preempted` (taken away), `budget`.",
-        "silent": "Whether another worker posted it, because this one no longer answered.",
+        "silent": "Whether it was posted in the name of the hub, because this worker no longer answered.",
     },
 }

@@ -84,16 +84,23 @@ class JudgeTotal(msgspec.Struct):
         self.usd += use.usd
 
 
+class Contradiction(msgspec.Struct, frozen=True):
+    """A score that two others contradict: the run that decided so, and the names of the two workers."""
+
+    decided: str
+    by: tuple[str, str]
+
+
 class WorkerDoubts(msgspec.Struct):
     """What speaks against workers.
 
-    `vanished` counts, by worker, the runs that it began and the queue lost. `contradictions` are audits whose score
-    differed from that of a worker, by its name and by the owner of the other worker. `replaced` are the runs that
-    others have taken the place of, as long as they have not finished.
+    `vanished` counts, by worker, the runs that it began and the queue lost. `contradictions` are by
+    the name of a worker and by the run that was repeated. `replaced` are the runs that others have taken the place
+    of, as long as they have not finished.
     """
 
     vanished: dict[str, int] = {}
-    contradictions: dict[str, dict[str, str]] = {}
+    contradictions: dict[str, dict[str, Contradiction]] = {}
     replaced: dict[str, None] = {}
 
 

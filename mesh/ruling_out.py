@@ -1,15 +1,19 @@
 """What a new version of an arena makes of earlier proposals: which are ruled out, and who is champion then. Pure.
 
 A proposal is ruled out while the version in force fixes what it changed. `arena.opened` lists those that were there; a
-critic's block by the rule `FIXED` rules out one that came later. No score of such a proposal counts. If the champion is
-among them, the last champion that keeps to the version becomes champion again, by its old scores. A later version that
-fixes less brings proposals back: the former champion at once if it was proven better than the present one.
+critic's block by the rule `FIXED` rules out one that came later. It must be one of the hub's own critics, or whoever
+opened the version (`may_rule`): a member could take the title from any champion. No score of such a proposal counts.
+If the champion is among them, the last champion that keeps to the version becomes champion again, by its old scores. A
+later version that fixes less brings proposals back: the former champion at once if it was proven better than the
+present one.
 """
 
 from typing import Protocol
 
 from mesh import events as e
+from mesh.hand_outs import are_strict
 from mesh.kept import KeptProposals
+from mesh.own_names import is_reserved
 from mesh.records import Proposal
 
 FIXED = "fixed"
@@ -20,6 +24,7 @@ class Reign(Protocol):
     """The part of a board that this is about; `mesh.board.Board` says what the fields are."""
 
     opened: e.ArenaOpened | None
+    opened_by: str
     champion: str
     champions: list[str]
     promoted_seq: int
@@ -49,14 +54,30 @@ def rule_out(board: Reign, seq: int, event: e.ArenaOpened) -> None:
     board.heir = _heir(board, before)
 
 
-def rule_out_one(board: Reign, proposal: Proposal, text: str) -> bool:
-    """Fold into the board that a critic rules out a proposal, and tell whether it does.
+def may_rule(opened: e.ArenaOpened | None, opened_by: str, event: e.CritiquePosted, author: str) -> bool:
+    """Tell whether a critique rules out its target: a block by the rule `FIXED`, of somebody who may say so.
+
+    Args:
+        opened: The version in force.
+        opened_by: Who opened it.
+        event: The critique.
+        author: Who posted it.
+    """
+    if (event.verdict, event.rule) != ("block", FIXED):
+        return False
+    return not are_strict(opened) or author == opened_by or is_reserved(author)
+
+
+def rule_out_one(board: Reign, proposal: Proposal, event: e.CritiquePosted, author: str) -> bool:
+    """Fold a critique of a proposal into the board, and tell whether it rules that out.
 
     The baseline keeps to its version.
     """
+    if not may_rule(board.opened, board.opened_by, event, author):
+        return False
     if board.opened is None or proposal.event.tree == board.opened.base_tree or proposal.ruled_out:
         return False
-    proposal.ruled_out = text or "changed what this version fixes"
+    proposal.ruled_out = event.text or "changed what this version fixes"
     proposal.ruled_since = board.opened.version
     board.undecided.pop(proposal.event.tree, None)
     if board.champion == proposal.event.tree:

@@ -20,12 +20,17 @@ CurvePoints = Annotated[tuple[CurvePoint, ...], Meta(max_length=b.MAX_ITEMS)]
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What an audit checks: the score that a worker gave a run, and by how much another one may differ."""
+    """What an audit checks: the score that a worker gave a run, and by how much another one may differ.
+
+    Where an audit got another score, a second one decides between the two: `other` and `other_value` are the first one.
+    """
 
     run: b.KeyText
     worker: b.Word
     value: b.Number
     tolerance: b.Amount
+    other: b.Word = ""
+    other_value: b.Number | None = None
 
 
 class RunRequested(Event, frozen=True, kw_only=True, tag="run.requested"):

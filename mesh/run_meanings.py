@@ -15,7 +15,8 @@ RUN_FIELDS: dict[str, dict[str, str]] = {
         "thresholds": "By stage, the number that a threshold relative to champion or baseline came to at the request; "
         "of a cascade, a number below all scores where the champion misses the threshold itself.",
         "instead_of": "Name of the run that it replaces, because the queue has lost that one; empty is none.",
-        "not_by": "Workers whose starts of it do not count: those of the proposal's owner, and of its first score's.",
+        "not_by": "Workers whose starts of it do not count: those of the proposal's owner, and of its first score's; "
+        "for audits all but those of the owner that was drawn; and those that scored it by another evaluator.",
         "audit": "What it checks, if it repeats a run on another worker; null for all other runs.",
     },
     "Audit": {
@@ -23,6 +24,8 @@ RUN_FIELDS: dict[str, dict[str, str]] = {
         "worker": "Name of the worker that gave the score.",
         "value": "The score.",
         "tolerance": "By how much the repeated score may differ: 0 for exact metrics, else a multiple of the noise.",
+        "other": "Name of the worker whose audit got another score; empty where this is the first audit.",
+        "other_value": "The score of that audit; null where this is the first one.",
     },
     "RunStarted": {"attempt": "Number of the attempt, from 1."},
     "RunKilled": {

@@ -1,5 +1,6 @@
 """Proof by other owners, audits of scores, and quarantine: the curator's rules, the board and SQL."""
 
+import datetime as dt
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,21 +9,18 @@ import msgspec
 from msgspec.structs import replace
 
 from agents.curation.audits import (
-    AUDITED_SHARE,
-    AUDITS_AT_ONCE,
     Accuser,
-    due_audits,
     in_quarantine,
-    is_drawn,
+    is_disputed,
     with_other_owners,
 )
 from agents.curation.keeper import FREED_AFTER_S, QueueKeeper
 from analytics.projection import Projection
-from gpu_worker.seeds import told_seed
 from gpu_worker.triage import Execute, Leave, triage
 from mesh import events as e
 from mesh.board import Board
 from mesh.hand_outs import BY_STARTER
+from mesh.records import Contradiction
 from mesh.spec import ObjectiveSpec
 from tests.support.folding import folded, rows
 from tests.support.history import SPEC, T1, T2, Fact, entries, finish, opened, proposal, request
@@ -31,7 +29,6 @@ from tests.test_triage import ME
 
 EXACT = replace(SPEC, objective=ObjectiveSpec(metric="loss", direction="minimize", noise="none"))
 OPENED = replace(opened(), spec=EXACT, rules=BY_STARTER)
-DRAWN = [name for name in (f"r{number}" for number in range(1000)) if is_drawn(name)]
 
 
 def joined(name: str, owner: str = "", worker_class: str = "cpu") -> Fact:
@@ -56,43 +53,19 @@ def audit(run: str, worker: str, value: float, by: str, found: float, tolerance:
     return ran(asked.run, by, found, asked)
 
 
+Said = tuple[str, float]
+"""A worker and its score."""
+
+
+def decided(run: str, said: Said, other: Said, third: Said, tolerance: float = 0.0) -> list[Fact]:
+    """Return the facts of a score, of an audit that differs, and of the second audit that decides."""
+    first = audit(run, *said, *other, tolerance)
+    checked = e.Audit(run=run, worker=said[0], value=said[1], tolerance=tolerance, other=other[0], other_value=other[1])
+    asked = replace(request(f"{run}-audit2", T1), lane="audit", not_by=(said[0], other[0]), audit=checked)
+    return [*ran(run, *said), *first, *ran(asked.run, *third, asked)]
+
+
 FLEET: list[Fact] = [("op", OPENED), *map(joined, ("gpu7", "gpu8", "gpu9")), ("ann", proposal(T1))]
-
-
-def test_about_one_score_in_twenty_is_drawn() -> None:
-    assert AUDITED_SHARE == 0.05
-    assert 30 <= len(DRAWN) <= 70
-
-
-def test_a_score_that_is_drawn_is_asked_for_again_of_another_owner_with_the_same_seed() -> None:
-    name = DRAWN[0]
-    board = board_of([*FLEET, *ran(name, "gpu7", 2.0)])
-    [asked] = due_audits(board)
-    assert (asked.run, asked.lane, asked.not_by, asked.seed) == (f"{name}-audit", "audit", ("gpu7",), 1)
-    assert asked.audit is not None
-    assert replace(asked.audit, tolerance=0.0) == e.Audit(run=name, worker="gpu7", value=2.0, tolerance=0.0)
-    assert asked.audit.tolerance < 1e-9
-    assert told_seed(OPENED, asked) == told_seed(OPENED, board.runs[name].requested)
-    assert due_audits(board_of([*FLEET, *ran(name, "gpu7", 2.0), ("cur", asked)])) == []
-
-
-def test_nobody_is_audited_where_nobody_else_is_there_or_the_score_is_not_drawn() -> None:
-    name, spared = DRAWN[0], next(f"r{number}" for number in range(1000) if not is_drawn(f"r{number}"))
-    alone: list[Fact] = [("op", OPENED), joined("gpu7"), ("ann", proposal(T1)), *ran(name, "gpu7", 2.0)]
-    assert due_audits(board_of(alone)) == []
-    assert due_audits(board_of([*alone, joined("gpu8", worker_class="cuda")])) == []
-    assert len(due_audits(board_of([*alone, joined("gpu8")]))) == 1
-    one_owner: list[Fact] = [("op", OPENED), joined("gpu7", "lab"), joined("gpu8", "lab"), ("ann", proposal(T1))]
-    assert due_audits(board_of([*one_owner, *ran(name, "gpu7", 2.0)])) == []
-    assert due_audits(board_of([*FLEET, *ran(spared, "gpu7", 2.0)])) == []
-    assert due_audits(board_of([("op", opened()), *FLEET[1:], *ran(name, "gpu7", 2.0)])) == []
-
-
-def test_few_audits_are_out_at_a_time() -> None:
-    history = [*FLEET, *(fact for name in DRAWN[:6] for fact in ran(name, "gpu7", 2.0))]
-    asked = due_audits(board_of(history))
-    assert len(asked) == AUDITS_AT_ONCE
-    assert due_audits(board_of([*history, *(("cur", each) for each in asked)])) == []
 
 
 def test_an_audit_says_nothing_of_its_proposal() -> None:
@@ -101,38 +74,95 @@ def test_an_audit_says_nothing_of_its_proposal() -> None:
     assert board.sealed_score(T1) is None
 
 
-def test_two_owners_that_contradict_a_worker_put_it_in_quarantine_and_one_does_not() -> None:
-    once = [*FLEET, *ran("r1", "gpu7", 2.0), *audit("r1", "gpu7", 2.0, "gpu8", 5.0)]
+def test_a_worker_that_others_contradict_about_two_scores_is_in_quarantine() -> None:
+    once = [*FLEET, *decided("r1", ("gpu7", 2.0), ("gpu8", 5.0), ("gpu9", 5.0))]
+    assert board_of(once).doubts.contradictions == {"gpu7": {"r1": Contradiction("r1-audit2", ("gpu8", "gpu9"))}}
     assert in_quarantine(board_of(once)) == []
-    same = [*once, *ran("r2", "gpu7", 2.0), *audit("r2", "gpu7", 2.0, "gpu8", 5.0)]
-    assert in_quarantine(board_of(same)) == []
-    twice = [*once, *ran("r2", "gpu7", 2.0), *audit("r2", "gpu7", 2.0, "gpu9", 5.0)]
+    twice = [*once, *decided("r2", ("gpu7", 2.0), ("gpu9", 5.0), ("gpu8", 5.0))]
     assert in_quarantine(board_of(twice)) == ["gpu7"]
+
+
+def test_an_audit_that_lies_speaks_against_the_one_who_made_it() -> None:
+    board = board_of([*FLEET, *decided("r1", ("gpu7", 2.0), ("gpu8", 5.0), ("gpu9", 2.0))])
+    assert board.doubts.contradictions == {"gpu8": {"r1": Contradiction("r1-audit2", ("gpu7", "gpu9"))}}
+
+
+def test_what_decides_nothing_contradicts_nobody() -> None:
+    first = [*FLEET, *ran("r1", "gpu7", 2.0), *audit("r1", "gpu7", 2.0, "gpu8", 5.0)]
+    assert board_of(first).doubts.contradictions == {}
+    unlike = [*FLEET, *decided("r1", ("gpu7", 2.0), ("gpu8", 5.0), ("gpu9", 9.0))]
+    assert board_of(unlike).doubts.contradictions == {}
+    between = [*FLEET, *decided("r1", ("gpu7", 2.0), ("gpu8", 5.0), ("gpu9", 3.5), tolerance=2.0)]
+    assert board_of(between).doubts.contradictions == {}
+    itself = decided("r1", ("gpu7", 2.0), ("gpu8", 5.0), ("gpu8", 5.0))
+    freed = [(who, replace(fact, not_by=()) if isinstance(fact, e.RunRequested) else fact) for who, fact in itself]
+    assert board_of([*FLEET, *freed]).runs["r1-audit2"].value == 5.0
+    assert board_of([*FLEET, *freed]).doubts.contradictions == {}
 
 
 def test_scores_within_the_tolerance_contradict_nobody() -> None:
     near = [*ran("r1", "gpu7", 2.0), *audit("r1", "gpu7", 2.0, "gpu8", 2.5, tolerance=0.5)]
-    assert board_of([*FLEET, *near]).doubts.contradictions == {}
+    board = board_of([*FLEET, *near])
+    assert not is_disputed(board, board.runs["r1-audit"])
     far = [*ran("r1", "gpu7", 2.0), *audit("r1", "gpu7", 2.0, "gpu8", 2.6, tolerance=0.5)]
-    assert board_of([*FLEET, *far]).doubts.contradictions == {
-        "gpu7": {"gpu8": "r1-audit"},
-        "gpu8": {"gpu7": "r1-audit"},
+    board = board_of([*FLEET, *far])
+    assert is_disputed(board, board.runs["r1-audit"])
+    third = decided("r1", ("gpu7", 2.0), ("gpu8", 2.6), ("gpu9", 2.9), tolerance=0.5)
+    assert board_of([*FLEET, *third]).doubts.contradictions == {
+        "gpu7": {"r1": Contradiction("r1-audit2", ("gpu8", "gpu9"))}
     }
 
 
-def test_two_workers_of_one_owner_are_one_voice() -> None:
-    fleet: list[Fact] = [("op", OPENED), joined("gpu7"), joined("gpu8", "lab"), joined("gpu9", "lab"), FLEET[-1]]
-    history = [*fleet, *ran("r1", "gpu7", 2.0), *audit("r1", "gpu7", 2.0, "gpu8", 5.0)]
-    history += [*ran("r2", "gpu7", 2.0), *audit("r2", "gpu7", 2.0, "gpu9", 5.0)]
-    assert in_quarantine(board_of(history)) == []
+def test_two_liars_that_an_honest_worker_audits_do_not_put_it_in_quarantine() -> None:
+    """Each of them was one voice against it."""
+    fleet: list[Fact] = [("op", OPENED), *map(joined, ("eve", "mal", "gpu7", "gpu8")), FLEET[-1]]
+    lies = [*decided("r1", ("eve", 2.0), ("gpu7", 5.0), ("gpu8", 5.0))]
+    lies += decided("r2", ("mal", 2.0), ("gpu7", 5.0), ("gpu8", 5.0))
+    assert board_of([*fleet, *lies]).doubts.contradictions == {
+        "eve": {"r1": Contradiction("r1-audit2", ("gpu7", "gpu8"))},
+        "mal": {"r2": Contradiction("r2-audit2", ("gpu7", "gpu8"))},
+    }
+
+
+def test_who_was_put_in_quarantine_by_two_that_are_found_to_lie_is_released() -> None:
+    fleet: list[Fact] = [("op", OPENED), *map(joined, ("eve", "mal", "gpu7", "gpu8", "gpu9")), FLEET[-1]]
+    lies = decided("r1", ("gpu7", 2.0), ("eve", 5.0), ("mal", 5.0)) + decided(
+        "r2", ("gpu7", 2.0), ("mal", 5.0), ("eve", 5.0)
+    )
+    history = [*fleet, *lies]
+    assert in_quarantine(board_of(history)) == ["gpu7"]
+    for run, who in (("r3", "eve"), ("r4", "mal"), ("r5", "eve")):
+        history += decided(run, (who, 2.0), ("gpu8", 5.0), ("gpu9", 5.0))
+    assert in_quarantine(board_of(history)) == ["gpu7", "eve"]
+    history += decided("r6", ("mal", 2.0), ("gpu8", 5.0), ("gpu9", 5.0))
+    assert in_quarantine(board_of(history)) == ["eve", "mal"]
+    accuser = Accuser()
+    assert accuser.due(board_of([*fleet, *lies])) == []
+    notes = [note.text for note in accuser.due(board_of(history))]
+    assert [text.partition(":")[0] for text in notes] == [
+        "worker eve of eve is in quarantine",
+        "worker mal of mal is in quarantine",
+        "worker gpu7 is in quarantine no more",
+    ]
+    freed = [*history, *ran("r7", "gpu7", 2.0)]
+    assert board_of(freed).runs["r7"].value == 2.0
+
+
+def test_what_a_worker_says_of_its_owner_gives_it_no_second_voice() -> None:
+    """A worker that joined as one owner and then as another one was two owners."""
+    eve = [
+        joined("eve", "one"),
+        ("eve", e.WorkerJoined(boot="b2", worker_class="cpu", device="", slots=1, owner="two")),
+    ]
+    history = [*FLEET, eve[0], *decided("r1", ("gpu7", 2.0), ("eve", 5.0), ("gpu8", 2.0)), eve[1]]
+    history += audit("r2", "gpu7", 2.0, "eve", 5.0)
+    assert board_of(history).doubts.contradictions == {"eve": {"r1": Contradiction("r1-audit2", ("gpu7", "gpu8"))}}
 
 
 QUARANTINED = [
     *FLEET,
-    *ran("r1", "gpu7", 2.0),
-    *ran("r2", "gpu7", 3.0),
-    *audit("r1", "gpu7", 2.0, "gpu8", 5.0),
-    *audit("r2", "gpu7", 3.0, "gpu9", 5.0),
+    *decided("r1", ("gpu7", 2.0), ("gpu8", 5.0), ("gpu9", 5.0)),
+    *decided("r2", ("gpu7", 3.0), ("gpu9", 5.0), ("gpu8", 5.0)),
 ]
 
 
@@ -156,10 +186,11 @@ def test_a_worker_in_quarantine_takes_no_runs_and_what_it_finishes_does_not_coun
 def test_people_are_told_once_who_is_in_quarantine_and_why() -> None:
     accuser = Accuser()
     assert accuser.due(board_of(QUARANTINED[:-1])) == []
-    [note] = accuser.due(board_of(QUARANTINED))
+    [note] = accuser.due(board_of(QUARANTINED), {"gpu7": "eve"})
     assert note.text == (
-        "worker gpu7 is in quarantine: two owners got other scores than it did (r1-audit: 2 by gpu7, 5 again (gpu8); "
-        "r2-audit: 3 by gpu7, 5 again (gpu9)); it takes no more runs, and what it finishes from now on does not count"
+        "worker gpu7 of eve is in quarantine: two others got other scores than it did (r1: 2, but 5 by gpu8 and 5 by "
+        "gpu9; r2: 3, but 5 by gpu9 and 5 by gpu8); it takes no more runs, and what it finishes from now on does not "
+        "count"
     )
     assert accuser.due(board_of(QUARANTINED)) == []
     assert Accuser().due(board_of(QUARANTINED)) == []
@@ -186,7 +217,7 @@ def test_what_proves_is_asked_of_another_owner_than_the_author_s_and_the_first_s
     assert asked_of(other, confirm(lane="control")) == ()
     assert asked_of(other, confirm(lane="explore")) == ()
     assert asked_of(other, confirm(), {"gpu1": "lab"}) == ()  # what the hub says comes before what a worker says
-    assert asked_of([*other, ("x", e.WorkerLeft(boot="b-gpu1"))], confirm()) == ()
+    assert asked_of([*other, ("gpu1", e.WorkerLeft(boot="b-gpu1"))], confirm()) == ()
     assert asked_of([("op", opened()), *other[1:]], confirm()) == ()
 
 
@@ -221,6 +252,25 @@ def test_a_run_that_waits_for_others_is_given_to_anybody_once_they_are_gone() ->
     assert asked_after(there, FREED_AFTER_S) == []
     most_s = asked.deadline_s + there.spec.score.deadline_s + FREED_AFTER_S
     assert asked_after(there, most_s) == [replace(asked, run="c1-k1", instead_of="c1", not_by=())]
+
+
+def test_an_audit_that_nobody_took_is_not_given_to_the_workers_that_it_checks_while_others_are_there() -> None:
+    audit_of = e.Audit(run="r", worker="gpu7", value=2.0, tolerance=0.0, other="gpu8", other_value=5.0)
+    asked = replace(request("r-audit2", T1), lane="audit", not_by=("gpu1", "gpu7", "gpu8"), audit=audit_of)
+    there: list[Fact] = [*FLEET, joined("gpu1"), ("cur", asked)]
+    gone: Fact = ("gpu9", e.WorkerLeft(boot="b-gpu9"))
+
+    def freed(history: list[Fact]) -> list[tuple[str, ...]]:
+        board, keeper = board_of(history), QueueKeeper()
+        keeper.decide(board, board.time, {})
+        later = keeper.decide(board, board.time + dt.timedelta(seconds=FREED_AFTER_S), {})
+        return [each.not_by for each in later if isinstance(each, e.RunRequested)]
+
+    assert freed(there) == []
+    assert freed([*there, gone]) == [("gpu7", "gpu8")]
+    assert freed([*there, gone, ("gpu1", e.WorkerLeft(boot="b-gpu1"))]) == [()]
+    again = replace(asked, run="r-audit2-k1", instead_of="r-audit2", not_by=("gpu7", "gpu8"))
+    assert freed([*there, gone, ("cur", again), ("gpu1", e.WorkerLeft(boot="b-gpu1"))]) == [()]
 
 
 async def test_sql_ranks_without_audits_and_counts_nothing_of_who_is_in_quarantine(tmp_path: Path) -> None:
@@ -258,7 +308,8 @@ def test_the_board_and_sql_agree_on_audits_wherever_a_batch_ends(tmp_path: Path)
             history += ran(f"r{number}", worker, value, tree=(tree := rng.choice((T1, T2))))
             if rng.random() < 0.4:
                 found = value if worker != "gpu7" and rng.random() < 0.9 else 9.0
-                told = audit(f"r{number}", worker, value, by, found)
+                third = rng.choice((value, found, 5.0))
+                told = decided(f"r{number}", (worker, value), (by, found), (rng.choice(names), third))[3:]
                 history += [(who, _about(fact, tree)) for who, fact in told]
         board, log = board_of(history), entries(history)
         projection = Projection.open(path)

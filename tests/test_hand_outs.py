@@ -17,11 +17,12 @@ from mesh.board import Board
 from mesh.hand_outs import BY_STARTER
 from mesh.live_curves import believed_run, curve_topic
 from mesh.memory import MemoryHub
-from mesh.wire import Post
+from mesh.wire import HUB_AUTHOR, Post
 from tests.support.folding import rows
 from tests.support.history import T1, T2, Fact, entries, finish, opened, proposal, request
 from tests.test_leases import a_gate
 
+CLAIMS = ("run.started", "run.finished", "worker.left", "agent.left")
 STRICT = replace(opened(), rules=BY_STARTER)
 GPU7 = e.WorkerJoined(boot="b7", worker_class="cpu", device="cpu", slots=1)
 GPU8 = replace(GPU7, boot="b8")
@@ -147,6 +148,13 @@ class History:
                 yield "cur", replace(request(run, rng.choice((T1, T2))), lane=rng.choice(("explore", "confirm")))
             elif draw < 0.33:
                 yield "cur", e.RunKilled(run=run, by="rule")
+            elif draw < 0.36:
+                who = rng.choice((author, HUB_AUTHOR))
+                yield who, e.WorkerLeft(boot=boot, silent=rng.random() < 0.5)
+            elif draw < 0.38:
+                agent = rng.choice(("ann", "bob"))
+                joins = rng.random() < 0.5
+                yield agent, e.AgentJoined(boot=f"a{boot}", role="critic") if joins else e.AgentLeft(boot=f"a{boot}")
             elif draw < 0.65:
                 yield author, start(boot, rng.choice((1, 1, 1, 2, 3)), run)
             elif draw < 0.97:
@@ -174,13 +182,16 @@ def test_the_board_and_sql_count_the_same_starts_and_finishes_wherever_a_batch_e
                 projection.close()
                 projection = Projection.open(path)
         with projection.cursor() as db:
-            kinds = "kind IN ('run.started', 'run.finished')"
+            kinds = f"kind IN {CLAIMS}"
             found = db.execute(f"SELECT seq FROM internal.posts WHERE counts AND {kinds} ORDER BY seq").fetchall()
+            here = db.execute("SELECT worker FROM workers WHERE state = 'here' ORDER BY worker").fetchall()
             runs = db.execute("SELECT run, attempts, value FROM runs ORDER BY seq").fetchall()
         projection.close()
-        ours = {entry.seq for entry in entries(history) if entry.subject.kind in ("run.started", "run.finished")}
+        ours = {entry.seq for entry in entries(history) if entry.subject.kind in CLAIMS}
         assert [seq for (seq,) in found] == [seq for seq in expected if seq in ours], seed
         assert runs == [(name, run.attempts, run.value) for name, run in board.runs.items()], seed
+        lives = {life.name: life for life in board.workers.values()}  # the last of each
+        assert [name for (name,) in here] == sorted(name for name, life in lives.items() if not life.left), seed
         claimed += len(history) - len(expected)
     assert claimed > 200
 

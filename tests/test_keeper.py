@@ -36,7 +36,7 @@ ASKED: list[Fact] = [
     ("ann", proposal(T1)),
     ("cur", replace(request("r", T1), deadline_s=300.0)),
 ]
-KILLED: Fact = ("gpu8", e.WorkerLeft(boot="b7", reason="does not answer", silent=True))
+KILLED: Fact = ("gateway", e.WorkerLeft(boot="b7", reason="does not answer", silent=True))
 
 
 def board_of(history: Sequence[Fact]) -> Board:
@@ -101,14 +101,14 @@ def test_a_run_that_is_lost_again_and_again_gets_new_names_and_its_worker_is_nam
     again = replace(request("r-k1", T1), instead_of="r")
     history: list[Fact] = [*ASKED, ("gpu7", start()), KILLED, ("cur", again)]
     history += [("gpu7", replace(GPU7, boot="b9")), ("gpu7", start("b9", run="r-k1"))]
-    history += [("gpu8", e.WorkerLeft(boot="b9", silent=True))]
+    history += [("gateway", e.WorkerLeft(boot="b9", silent=True))]
     request_, note = asked_after(board_of(history), 0, LEASES * LEASE_S)[1]
     assert isinstance(request_, e.RunRequested)
     assert (request_.run, request_.instead_of) == ("r-k2", "r-k1")
     assert isinstance(note, e.NotePosted)
     assert note.text.startswith("worker gpu7: the queue has lost 2 runs that it began, the last one r-k1; ")
     history += [("cur", request_), ("gpu7", replace(GPU7, boot="c1")), ("gpu7", start("c1", run="r-k2"))]
-    history += [("gpu8", e.WorkerLeft(boot="c1", silent=True))]
+    history += [("gateway", e.WorkerLeft(boot="c1", silent=True))]
     [third] = asked_after(board_of(history), 0, LEASES * LEASE_S)[1]
     assert isinstance(third, e.RunRequested)
     assert third.run == "r-k3"

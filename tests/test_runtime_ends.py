@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from mesh.agent.runtime import Seat, run_agents
 from mesh.board import Board
 from mesh.code import CodeStore
 from mesh.errors import BusUnavailable, leaf
 from mesh.events import AgentJoined, AgentLeft, AnyEvent, ArenaClosed
+from mesh.hand_outs import BY_STARTER
 from mesh.memory import MemoryBus
 from mesh.wire import Post
 from tests.test_runtime import OPENED, Listener, bus, code, people_say, said
@@ -33,6 +35,19 @@ async def test_agents_leave_when_the_arena_is_closed(bus: MemoryBus, code: CodeS
     assert why == ["arena a is closed"]
     left = await said(bus, AgentLeft, 2)
     assert [post.event for post in left] == [AgentLeft(boot=seat.boot, reason="arena closed") for seat in seats]
+
+
+async def test_agents_leave_though_somebody_else_has_said_it_of_them(bus: MemoryBus, code: CodeStore) -> None:
+    await bus.post(Post.new("operator", replace(OPENED, rules=BY_STARTER)))
+    seats = [Seat(name, Listener()) for name in ("ann", "bob")]
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_agents, bus, seats, code)
+            await said(bus, AgentJoined, 2)
+            await bus.post_all([Post.new("eve", AgentLeft(boot=seat.boot)) for seat in seats])
+            await bus.post(Post.new("operator", ArenaClosed(version=1, reason="operator")))
+    left = await said(bus, AgentLeft, 4)
+    assert [post.author for post in left] == ["eve", "eve", "ann", "bob"]
 
 
 async def test_nobody_joins_a_closed_arena(bus: MemoryBus, code: CodeStore) -> None:

@@ -280,11 +280,11 @@ async def test_nobody_can_propose_what_the_version_fixes_and_a_critic_rules_it_o
         posted = Post.new("eve", stranger)
         await it.bus.post(posted)
         board = await it.board()
-        critic = Critic(Context(name="cid", index=0, code=CodeReader(it.code)))
+        critic = Critic(Context(name="critic", index=0, code=CodeReader(it.code)))
         [critique] = await critic.handle(posted, board)
         assert isinstance(critique, e.CritiquePosted)
         assert (critique.verdict, critique.rule) == ("block", "fixed")
-        await it.bus.post(Post.new("cid", critique))
+        await it.bus.post(Post.new("critic", critique))
         board = await it.board()
         assert (why(board, made.tree), [*board.undecided]) == ("changed SIZE, which version 1 fixes", [])
 

@@ -1,10 +1,13 @@
 """Who may prove and who is checked: proof by workers of other owners, audits of scores, and who is in quarantine. Pure.
 
 A worker with a credential may lie about its scores. So what proves a proposal runs on workers of another owner than
-that of its author and of its first score, where such a worker is there. One in twenty scores of search, chosen by a
-hash of the run's name, is measured again by a worker of another owner, with the same seed on the same split: an
-audit. Where the two differ by more than the noise, each of the workers is contradicted; a worker that two owners
-contradict is in quarantine (`mesh.hand_outs`). Where nobody else is there, nothing is checked.
+that of its author and of its first score, where such a worker is there. One in twenty scores of search is measured
+again by a worker of another owner, with the same seed on the same split: an audit. Which ones, the time decides that
+the server gives their entries: a worker that knew it before could lie elsewhere. Where the two scores differ by more
+than the noise, a worker of a third owner decides in a second audit. Whoever is contradicted so about two scores is in
+quarantine (`mesh.hand_outs`); where those who say so are contradicted as often themselves, it is released. Where no
+third owner is there, nothing is decided. Of the owners that could do an audit one is drawn, and the workers of the
+others must not take it: liars cannot choose to check one another.
 
 Owners are what workers and agents say when they join, or what the hub says (`owners`); without either, everybody is its
 own owner. A request names the workers that must not take it, because a name is what a permission pins.
@@ -56,7 +59,7 @@ def with_other_owners(board: Board, facts: Sequence[AnyEvent], owners: Mapping[s
 
 
 def due_audits(board: Board, owners: Mapping[str, str] = _NOBODY) -> list[RunRequested]:
-    """Return the requests of audits that are due."""
+    """Return the requests of audits that are due, second ones first."""
     if not are_strict(board.opened) or board.closed:
         return []
     chosen = _chosen.of(board).of(board)
@@ -67,35 +70,54 @@ def due_audits(board: Board, owners: Mapping[str, str] = _NOBODY) -> list[RunReq
     if len({fleet.owner(name) for name, _ in fleet.there}) < 2:
         return []
     wanted: list[RunRequested] = []
-    for name in [*reversed(chosen)]:
+    for name in sorted(chosen, key=lambda name: board.runs[name].requested.audit is None):
         if audits_out + len(wanted) >= AUDITS_AT_ONCE:
             break
-        if _audit_name(name) in board.runs:
+        if _audit_name(board.runs[name]) in board.runs:
             chosen.remove(name)
-        elif (found := _audit_of(board, fleet, name)) is not None:
+        elif (found := _audit_of(board, fleet, board.runs[name])) is not None:
             wanted.append(found)
     return wanted
 
 
-def _audit_name(run: str) -> str:
-    return f"{run[:120]}-audit"
+def _audit_name(run: Run) -> str:
+    """Return the name of the audit of a run, or of the second one if the run is an audit itself."""
+    audit = run.requested.audit
+    return f"{audit.run[:118]}-audit2" if audit else f"{run.requested.run[:118]}-audit"
 
 
-def is_drawn(run: str) -> bool:
-    """Tell whether the score of a run is audited. It depends on the name alone, so all curators agree."""
-    drawn = int.from_bytes(hashlib.sha256(f"audit {run}".encode()).digest()[:4], "big") / 2**32
-    return drawn < AUDITED_SHARE
+def is_drawn(run: Run) -> bool:
+    """Tell whether the score of a run is audited: by its name and the time of its entry, so all curators agree."""
+    drawn = _hash_of("audit", run.requested.run, str(run.finished_at))
+    return int.from_bytes(drawn[:4], "big") / 2**32 < AUDITED_SHARE
 
 
-def accusation(board: Board, name: str) -> NotePosted:
+def _hash_of(*words: str) -> bytes:
+    return hashlib.sha256(" ".join(words).encode()).digest()
+
+
+def is_disputed(board: Board, run: Run) -> bool:
+    """Tell whether a run is a first audit that got another score than the one that it checks."""
+    audit, value = run.requested.audit, run.value
+    if audit is None or audit.other or value is None or _worker_of(board, run) in ("", audit.worker):
+        return False
+    return abs(value - audit.value) > audit.tolerance
+
+
+def accusation(board: Board, name: str, owner: str) -> NotePosted:
     """Return the note that a worker is in quarantine, with the evidence."""
     evidence = []
-    for owner, run in board.doubts.contradictions[name].items():
-        asked, ended = board.runs[run].requested, board.runs[run]
-        assert asked.audit is not None
-        evidence.append(f"{run}: {asked.audit.value:.6g} by {asked.audit.worker}, {ended.value:.6g} again ({owner})")
+    for run, decided in board.doubts.contradictions[name].items():
+        found = board.runs[decided.decided]
+        audit = found.requested.audit
+        assert audit is not None
+        assert audit.other_value is not None
+        said, other = audit.value, f"{audit.other_value:.6g} by {audit.other}"
+        if name != audit.worker:
+            said, other = audit.other_value, f"{audit.value:.6g} by {audit.worker}"
+        evidence.append(f"{run}: {said:.6g}, but {other} and {found.value:.6g} by {decided.by[1]}")
     text = (
-        f"worker {name} is in quarantine: two owners got other scores than it did ({'; '.join(evidence)}); "
+        f"worker {name} of {owner} is in quarantine: two others got other scores than it did ({'; '.join(evidence)}); "
         "it takes no more runs, and what it finishes from now on does not count"
     )
     return NotePosted(channel="ops", text=text)
@@ -130,6 +152,22 @@ class _Fleet:
         taken = set(owners)
         return any(self.owner(name) not in taken and worker_class in ("any", "", own) for name, own in self.there)
 
+    def drawn(self, owners: Iterable[str], worker_class: str, lot: str) -> tuple[str, ...] | None:
+        """Return the workers that must not do an audit: all that are there, but those of an owner that is drawn.
+
+        Args:
+            owners: Owners that must not do it in any case.
+            worker_class: The class that it needs.
+            lot: What decides the draw; nobody knows it beforehand.
+        """
+        taken, there = set(owners), [(name, own) for name, own in self.there if worker_class in ("any", "", own)]
+        others = {owner for name, _ in there if (owner := self.owner(name)) not in taken}
+        if not others:
+            return None
+        drawn = min(others, key=lambda owner: _hash_of(lot, owner))
+        rest = {name for name, _ in self.there if self.owner(name) not in (drawn, *taken)}
+        return tuple(sorted({*self.names_of(taken), *sorted(rest)[:_MOST_NAMES]}))[:_MOST_NAMES]
+
     def names_of(self, owners: Iterable[str]) -> tuple[str, ...]:
         """Return all workers of some owners that have ever joined."""
         taken = set(owners)
@@ -137,7 +175,7 @@ class _Fleet:
 
 
 def _proves(fact: AnyEvent) -> bool:
-    return isinstance(fact, RunRequested) and fact.lane in PROVING and not fact.not_by
+    return isinstance(fact, RunRequested) and fact.lane in PROVING
 
 
 def _for_others(board: Board, fleet: _Fleet, asked: RunRequested) -> RunRequested:
@@ -151,7 +189,7 @@ def _for_others(board: Board, fleet: _Fleet, asked: RunRequested) -> RunRequeste
         owners.add(fleet.owner(name))
     if not fleet.others(owners, asked.worker_class):
         return asked
-    return replace(asked, not_by=fleet.names_of(owners))
+    return replace(asked, not_by=tuple(sorted({*asked.not_by, *fleet.names_of(owners)}))[:_MOST_NAMES])
 
 
 def _worker_of(board: Board, run: Run) -> str:
@@ -160,18 +198,25 @@ def _worker_of(board: Board, run: Run) -> str:
     return life.name if life else ""
 
 
-def _audit_of(board: Board, fleet: _Fleet, name: str) -> RunRequested | None:
-    """Return the request that checks the score of a run; None if nobody can, or nothing is known of the noise."""
-    run, again = board.runs[name], _audit_name(name)
-    worker, tolerance = _worker_of(board, run), _tolerance(board, run)
-    if not worker or tolerance is None or run.value is None or run.finished is None:
+def _audit_of(board: Board, fleet: _Fleet, run: Run) -> RunRequested | None:
+    """Return the request that checks a score, or decides about one; None if nobody can, or the noise is not known."""
+    first, finished = run.requested.audit, run.finished
+    worker, value = _worker_of(board, run), run.value
+    if not worker or value is None or finished is None:
         return None
-    owners, worker_class = {fleet.owner(worker)}, run.finished.worker_class
-    if not board.is_current(run) or not fleet.others(owners, worker_class):
+    if first is not None:
+        checked: Audit = replace(first, other=worker, other_value=value)
+        owners = {fleet.owner(first.worker), fleet.owner(worker)}
+    elif (tolerance := _tolerance(board, run)) is not None and board.is_current(run):
+        checked = Audit(run=run.requested.run, worker=worker, value=value, tolerance=tolerance)
+        owners = {fleet.owner(worker)}
+    else:
         return None
-    checked = Audit(run=name, worker=worker, value=run.value, tolerance=tolerance)
-    own = {"run": again, "lane": "audit", "worker_class": worker_class, "avoid": "", "instead_of": ""}
-    return replace(run.requested, **own, not_by=fleet.names_of(owners), audit=checked)
+    not_by = fleet.drawn(owners, finished.worker_class, f"{run.requested.run} {run.finished_at}")
+    if not_by is None:
+        return None
+    own = {"run": _audit_name(run), "lane": "audit", "worker_class": finished.worker_class, "avoid": ""}
+    return replace(run.requested, **own, instead_of="", not_by=not_by, audit=checked)
 
 
 def _tolerance(board: Board, run: Run) -> float | None:
@@ -189,7 +234,7 @@ def _tolerance(board: Board, run: Run) -> float | None:
 
 
 class _Chosen:
-    """The latest scores of search of one board that are to be audited, the oldest first."""
+    """The latest scores of one board that are to be audited, and audits that got another score, the latest first."""
 
     def __init__(self) -> None:
         self._changes = ChangeReader()
@@ -200,8 +245,10 @@ class _Chosen:
         if changes.is_new:
             self._names.clear()
         for name in changes.ended[-2 * round(AUDITABLE / AUDITED_SHARE) :]:
-            if is_drawn(name) and (run := board.runs[name]).value is not None and run.requested.lane == "explore":
-                self._names.append(name)
+            run = board.runs[name]
+            is_search = run.requested.lane == "explore" and run.value is not None
+            if (is_search and is_drawn(run)) or is_disputed(board, run):
+                self._names.appendleft(name)
         return self._names
 
 
@@ -209,16 +256,21 @@ _chosen = LastBoards(_Chosen)
 
 
 class Accuser:
-    """Tells of each worker in quarantine once; what was so at the start was told before."""
+    """Tells of each worker that gets into quarantine or out of it; what was so at the start was told before."""
 
     def __init__(self) -> None:
-        self._told: set[str] | None = None
+        self._told: list[str] | None = None
 
-    def due(self, board: Board) -> list[NotePosted]:
+    def due(self, board: Board, owners: Mapping[str, str] = _NOBODY) -> list[NotePosted]:
         """Return the notes that are due."""
         found = in_quarantine(board)
-        if self._told is None:
-            self._told = set(found)
-        new = [name for name in found if name not in self._told]
-        self._told |= {*new}
-        return [accusation(board, name) for name in new]
+        before, self._told = found if self._told is None else self._told, found
+        new = [name for name in found if name not in before]
+        fleet = _Fleet(board, owners) if new else None
+        notes = [accusation(board, name, fleet.owner(name)) for name in new] if fleet else []
+        return [*notes, *(_release(name) for name in before if name not in found)]
+
+
+def _release(name: str) -> NotePosted:
+    text = f"worker {name} is in quarantine no more: those who contradicted it are contradicted as often themselves"
+    return NotePosted(channel="ops", text=text)

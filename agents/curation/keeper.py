@@ -13,7 +13,7 @@ far the queue is, which the server says to processes of a hub alone. A curator t
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -77,8 +77,18 @@ class QueueKeeper:
             is_open = any(asked.worker_class in ("any", joined.worker_class) for joined in others)
             longest_s = asked.deadline_s + board.spec.score.deadline_s + FREED_AFTER_S
             if (now - self._waits[name]).total_seconds() >= (longest_s if is_open else FREED_AFTER_S):
-                found.append(replace(asked, run=_next_name(board, name), instead_of=name, not_by=()))
+                found.append(
+                    replace(asked, run=_next_name(board, name), instead_of=name, not_by=_still_not_by(asked, there))
+                )
         return found
+
+
+def _still_not_by(asked: RunRequested, there: Iterable[tuple[str, object]]) -> tuple[str, ...]:
+    """Return who must not take a run that others have not taken: of an audit, once more, the workers that it checks."""
+    checked = {asked.audit.worker, asked.audit.other} - {""} if asked.audit else set[str]()
+    if {*asked.not_by} == checked or not any(name not in checked for name, _ in there):
+        return ()
+    return tuple(sorted(checked))
 
 
 def _is_lost(board: Board, run: Run, queue: Mapping[str, HandedOut]) -> bool:

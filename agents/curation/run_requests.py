@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from mesh.board import Board
-from mesh.bounds import MAX_NUMBER
+from mesh.bounds import MAX_KEY, MAX_NUMBER
 from mesh.events import Lane, RunRequested
 from mesh.fleet import home_class, is_gone
 from mesh.run_sums import has_many, open_runs, run_sums
@@ -58,8 +58,7 @@ def request(
         name = f"{name}-{worker_class}"
     if repeat:
         name = f"{name}-r{repeat}"
-    while (known := board.runs.get(name)) and (known.requested.proposal != tree or board.ended_in_vain(known)):
-        name = f"{name}-again"  # somebody has taken the name for a run of something else, or that run says nothing
+    name, not_by = _free_name(board, tree, name)
     return RunRequested(
         run=name,
         lane=lane,
@@ -74,7 +73,24 @@ def request(
         avoid=avoid,
         race=race,
         thresholds=cascade_thresholds(board) if tree == board.champion else thresholds(board),
+        not_by=not_by,
     )
+
+
+def _free_name(board: Board, tree: str, name: str) -> tuple[str, tuple[str, ...]]:
+    """Return a name that no other run has, and the workers that scored runs before it by another evaluator.
+
+    A name is also free where an equal request may have it, whose run counts or will count. A worker hashes what it
+    executed: one that hashes something else scores for nothing, so it must not take the run again.
+    """
+    stem, number, strangers = name[: MAX_KEY - 10], 0, set[str]()
+    while (known := board.runs.get(name)) and (known.requested.proposal != tree or not board.is_current(known)):
+        done = known.finished
+        if done and done.evaluator not in ("", known.requested.evaluator) and (life := board.workers.get(done.worker)):
+            strangers.add(life.name)
+        number += 1
+        name = f"{stem}-again" + (f"{number}" if number > 1 else "")
+    return name, tuple(sorted(strangers))
 
 
 def thresholds(board: Board) -> dict[str, float]:

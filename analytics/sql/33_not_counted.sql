@@ -3,7 +3,8 @@
 CREATE OR REPLACE VIEW not_counted AS
 WITH void AS (
     SELECT arena, seq, time, author, kind, key, decoded, CASE WHEN decoded THEN body->>'$.run' END AS run,
-        CASE WHEN decoded THEN body->>'$.worker' END AS worker
+        CASE WHEN decoded THEN body->>'$.worker' END AS worker, CASE kind
+            WHEN 'worker.left' THEN 'worker.joined' WHEN 'agent.left' THEN 'agent.joined' END AS joined
     FROM internal.posts
     WHERE NOT counts
 ),
@@ -18,6 +19,8 @@ SELECT
     v.arena, v.seq, v.time, v.author, v.kind, v.key, v.run,
     CASE
         WHEN NOT v.decoded THEN 'it is not understood'
+        WHEN v.joined IS NOT NULL AND l.seq IS NULL THEN 'nobody had joined with this id'
+        WHEN v.joined IS NOT NULL AND l.author <> v.author THEN 'its author is not the one that left'
         WHEN v.kind NOT IN ('run.started', 'run.killed', 'run.finished') THEN 'a fact before it has its key'
         WHEN r.seq IS NULL THEN 'nobody had requested the run'
         WHEN f.seq IS NOT NULL THEN 'the run had finished'
@@ -29,5 +32,6 @@ SELECT
 FROM void v
 LEFT JOIN internal.requested r ON r.arena = v.arena AND r.run = v.run AND r.seq < v.seq
 LEFT JOIN internal.finished f ON f.arena = v.arena AND f.run = v.run AND f.seq < v.seq
+LEFT JOIN internal.facts l ON l.arena = v.arena AND l.kind = v.joined AND l.key = v.key AND l.seq < v.seq
 LEFT JOIN begun b ON b.arena = v.arena AND b.seq = v.seq
 ORDER BY v.arena, v.seq;

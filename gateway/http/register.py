@@ -19,9 +19,10 @@ from gateway.http.entry import (
     public,
     served_named,
 )
-from gateway.members import MEMBER_ROLES, NotInvited, author_token, is_reserved
+from gateway.members import MEMBER_ROLES, NotInvited, author_token
 from mesh.errors import AlreadyPosted
 from mesh.events import MemberInvited
+from mesh.own_names import is_reserved
 from mesh.wire import Pattern
 
 _TAKEN = "agent id already taken"

@@ -29,7 +29,7 @@ from mesh.bus import ArenaBus
 from mesh.code import CodeStore
 from mesh.errors import AlreadyPosted, BusError, Leaving, MeshError
 from mesh.events import AgentJoined, AgentLeft, NotePosted, ProposalPosted
-from mesh.follow import Follower
+from mesh.follow import Follower, post_once
 from mesh.log_clock import LogClock
 from mesh.roll_call import answer_roll_call
 from mesh.settings import host, owner
@@ -171,7 +171,8 @@ async def run_agents(
         finally:
             follower.save()
             with anyio.move_on_after(3, shield=True):
-                await _leave(bus, seats, "arena closed" if follower.board.closed else "stopped")
+                reason = "arena closed" if follower.board.closed else "stopped"
+                await _leave(bus, follower.board, seats, reason)
         tasks.cancel_scope.cancel()
     return f"arena {bus.arena} is closed" if follower.board.closed else "every agent has left"
 
@@ -181,9 +182,12 @@ async def _cancel_at_end(follower: Follower, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _leave(bus: ArenaBus, seats: Sequence[Seat], reason: str) -> None:
+async def _leave(bus: ArenaBus, board: Board, seats: Sequence[Seat], reason: str) -> None:
+    posts = [Post.new(s.name, s.left(reason)) for s in seats]
     with suppress(BusError):
-        await bus.post_all([Post.new(s.name, s.left(reason)) for s in seats])
+        for post, result in zip(posts, await bus.post_all(posts), strict=True):
+            if isinstance(result, AlreadyPosted) and result.seq in board.void:
+                await post_once(bus, board, post)
 
 
 async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, pause_s: float) -> None:
@@ -207,7 +211,7 @@ async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, 
             next_tick = anyio.current_time() + agent.every_s
             tick = partial(agent.tick, clock.now(follower.board))
             await _answer(bus, seat, follower, code, None, "tick", tick, pause_s)
-    await _leave(bus, [seat], str(seat.leaving or f"failed {MAX_FAILURES} times in a row")[:MAX_NOTE])
+    await _leave(bus, follower.board, [seat], str(seat.leaving or f"failed {MAX_FAILURES} times in a row")[:MAX_NOTE])
 
 
 async def _hear(bus: ArenaBus, seat: Seat, agent: Hearing, follower: Follower, code: CodeStore) -> None:

@@ -41,6 +41,7 @@ def show(
         from mesh_cli.proposals.card import card
         from mesh_cli.proposals.describe import about, about_fact
         from mesh_cli.proposals.model_call import call_lines, call_of, call_text, no_call
+        from mesh_cli.proposals.not_counted import finishes_not_counted
 
         async with reach(arena, nats) as bus:
             known_there = await from_projector(bus, partial(projected_thing, word=word))
@@ -53,6 +54,8 @@ def show(
             await recall(bus, board, [named.id] if named.kind == "proposal" else proposals_of(board, [named.id]))
             totals = known_there.totals if known_there else None
             known = about_fact(entry) if named.kind == "fact" and entry else about(board, named, ranking, totals)
+            if named.kind == "run":
+                known["not_counted"] = await finishes_not_counted(bus, board, named.id)
             kept = call_of(entry) if entry else None
             call = await call_data(bus, seq, kept) if kept else None
         if (prompt or answer) and call is None:

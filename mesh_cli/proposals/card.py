@@ -16,6 +16,7 @@ from mesh.slowness import is_much_slower, seconds_text
 from mesh.steady_results import odd_results
 from mesh.text import chance, needed_places, plain_number, printable, short, signed_gain, signed_number
 from mesh_cli.proposals.describe import About, critique_words
+from mesh_cli.proposals.not_counted import not_counted_lines
 from mesh_cli.render.columns import Column, aligned
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -235,6 +236,7 @@ def _run(board: Board, about: About) -> Iterator[str]:
         yield f"state: {about['state']}{', being stopped' if about['killed'] else ''}"
     else:
         yield from _ending(board, finished)
+    yield from not_counted_lines(about.get("not_counted", []))
     yield from _critiques(about["critiques"])
 
 
