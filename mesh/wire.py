@@ -99,6 +99,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     raw: bytes
 
 
+_TOO_LONG = re.compile(r"Expected `str` of length <= (\d+) - at `\$\.event\.(\w+)`")
 _TAGS = {kind: tag for tag, kind in KINDS.items()}
 _OF_VERSIONS = (ArenaOpened, ArenaClosed)
 _ENCODE = msgspec.json.Encoder()
@@ -241,6 +242,8 @@ def encode(post: Post) -> bytes:
         trouble = trouble or _not_in_calendar(post)
     except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError, RecursionError) as error:
         trouble = pattern_in_words(str(error))
+    if found := _TOO_LONG.fullmatch(trouble):
+        raise BadInput(f"{found[2]} of {post.kind} is too long: use at most {int(found[1]):,} characters")
     if trouble:
         cure = "use Unicode text and numbers in the bounds of docs/events.md"
         raise BadInput(f"a reader cannot decode this {post.kind}: {trouble}; {cure}")

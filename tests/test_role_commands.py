@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mesh.errors import BusRefused
+from mesh.events import WorkerJoined
 from mesh.jetstream import connect
 from mesh.jetstream.forbidden import forbidden
 from mesh.jetstream.member import MemberCredentials
@@ -113,3 +114,33 @@ async def test_members_are_listed_without_control_characters_and_what_has_ended_
     await own.invite("observer", "tiny", "--owner", "a\nb\x1b[31m", "--ttl", "0.001s")
     line = next(line for line in (await own.hub("members")).splitlines() if "a ⏎ b" in line)
     assert "observer invitation that has ended, used 0 of 1 tiny   a ⏎ b�[31m" in line
+
+
+async def test_a_member_reads_the_budget_while_a_worker_is_there(own: RunningHub, tmp_path: Path) -> None:
+    async with connect(own.folder.own_url, credentials=own.folder.hub_creds) as opened:
+        bus = await opened.arena("tiny")
+        joined = WorkerJoined(boot="b7", worker_class="cpu", device="cpu", slots=1, price_per_hour_usd=2.0)
+        await bus.post(Post.new("gpu7", joined))
+    for name in ("obs", "ann", "carl"):
+        done = await run_mesh(tmp_path / name, "budget")
+        assert (done.code, done.err, done.out.startswith("arena tiny: about $2.00/h")) == (0, "", True), done
+
+
+async def test_what_only_a_worker_has_is_refused_before_another_role_joins(own: RunningHub, tmp_path: Path) -> None:
+    invitation = await own.invite("observer")
+    for words, named in (
+        (["--price", "3", "--device", "cpu"], "--device, --price"),
+        (["--spot"], "--spot"),
+        (["--slots", "2", "--idle-stop", "10m"], "--slots, --idle-stop"),
+    ):
+        done = await run_mesh(tmp_path / "eve", "join", invitation, "--name", "eve", *words)
+        sentence = f"mesh: {named}: only a worker has that, and the invitation is for an observer\n"
+        assert (done.code, done.err) == (2, sentence), done
+    assert (await run_mesh(tmp_path / "eve", "join", invitation, "--name", "eve")).code == 0
+
+
+async def test_a_text_that_no_fact_has_room_for_is_named_with_its_bound(own: RunningHub) -> None:
+    done = await own.tried(
+        "hub", "invite", "worker", "--arena", "tiny", "--owner", "x" * 300, "--dir", str(own.folder.folder)
+    )
+    assert (done.code, done.err) == (2, "mesh: owner of member.invited is too long: use at most 256 characters\n")

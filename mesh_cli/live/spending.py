@@ -24,7 +24,7 @@ from mesh.money import (
     unpriced_workers,
     why_unpaid,
 )
-from mesh.roll_call import roll_call
+from mesh.roll_call import who_answers
 
 
 class PricedMachine(msgspec.Struct, frozen=True):
@@ -105,6 +105,8 @@ async def ask_to_spend(line: str, *, yes: bool) -> None:
 async def followed(bus: ArenaBus) -> tuple[Follower, Board]:
     """Return a follower of the log as of now, and its board to look at: there, who does not answer costs no more.
 
+    A member of a hub cannot know who answers, and reads what the log says.
+
     Raises:
         BadInput: The arena was never opened.
     """
@@ -113,7 +115,9 @@ async def followed(bus: ArenaBus) -> tuple[Follower, Board]:
     board = follower.board
     if board.opened is None:
         raise BadInput(f"arena {bus.arena} was never opened; mesh open FOLDER opens it")
-    answering = await roll_call(bus, [*board.worker_costs.lives])
+    answering = await who_answers(bus, [*board.worker_costs.lives])
+    if answering is None:
+        return follower, board
     return follower, msgspec.structs.replace(board, worker_costs=board.worker_costs.without_silent(answering))
 
 
