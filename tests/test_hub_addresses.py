@@ -11,9 +11,10 @@ import pytest
 from mesh.accounts.hub_init import init_hub
 from mesh.accounts.server_files import listens_on
 from mesh.web.listening import listen
+from mesh_cli.hub.open_keys import keys_open_to_others
 from tests.support.arenas import write_arena
 from tests.support.hub import curl
-from tests.support.own_hub import free_ports, run_mesh, running
+from tests.support.own_hub import free_ports, new_hub, run_mesh, running
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ async def test_a_hub_on_ipv6_loopback_runs_and_machines_join_it(tmp_path: Path) 
             "host 'evil.example' is not a name of this page: use one of ::1",
         )
         await anyio.to_thread.run_sync(_shake, "::1", door_port, ca, ssl.TLSVersion.TLSv1_3)
-        with pytest.raises(ssl.SSLError, match="EOF|version"):
+        with pytest.raises(ssl.SSLError, match=r"EOF|version"):
             await anyio.to_thread.run_sync(_shake, "::1", door_port, ca, ssl.TLSVersion.TLSv1_2)
 
 
@@ -76,3 +77,18 @@ async def test_the_log_and_the_door_need_a_port_each(tmp_path: Path) -> None:
     assert (done.code, done.out) == (2, "")
     assert done.err == "mesh: --port and --door-port are both 8443: the log and the door need a port each\n"
     assert not (tmp_path / "hub").exists()
+
+
+async def test_keys_that_others_can_read_are_said_when_a_hub_starts(tmp_path: Path) -> None:
+    hub = new_hub(tmp_path / "hub")
+    assert keys_open_to_others(hub) == []
+    (hub.folder / "creds" / "hub.creds").chmod(0o644)
+    assert keys_open_to_others(hub) == []  # nobody else can enter the folder
+    hub.folder.chmod(0o755)
+    (hub.folder / "keys" / "signer.nk").chmod(0o640)
+    assert keys_open_to_others(hub) == ["creds/hub.creds", "keys/signer.nk"]
+    (hub.folder / "hub.json").chmod(0o644)
+    (hub.folder / "claims" / "MEMBERS.jwt").unlink()  # so that it ends at once
+    done = await run_mesh(tmp_path, "hub", "start", "--dir", str(hub.folder))
+    told = "mesh: other users of this machine can read 2 files with keys of the hub, such as creds/hub.creds: chmod"
+    assert (done.code, done.err.splitlines()[0]) == (2, f"{told} -R go= {hub.folder}")
