@@ -64,7 +64,7 @@ def test_a_log_is_looked_at_and_no_server_stays(alone: Path, mesh: Mesh) -> None
     assert code == ExitCode.OK
     assert {rows[name]["state"] for name in ("home", "disk", "server", "log", "clock")} == {"ok"}
     assert rows["growth"]["what"] == "the logs are less than an hour old: too young for a forecast"
-    assert rows["log"]["what"].startswith("arena tiny: 1 entries")
+    assert rows["log"]["what"].startswith("arena tiny: 1 entry")
     assert (rows["projector"]["state"], rows["projector"]["what"]) == ("warn", "no projector is running")
     again = mesh("doctor")
     assert "ok    server       nats://127.0.0.1:" in again.out
