@@ -62,6 +62,14 @@ async def roll_call(bus: Live, boots: Collection[str], within_s: float = _WITHIN
     return frozenset(found)
 
 
+async def who_answers(bus: Live, boots: Collection[str]) -> frozenset[str] | None:
+    """Return those of the boot ids that answer a roll call, None for a member of a hub, which may not call it."""
+    try:
+        return await roll_call(bus, boots)
+    except BusRefused:
+        return None
+
+
 def expected(board: Board) -> set[str]:
     """Return the boot ids that a roll call names: of all that have not left, and of those that began a run."""
     lives = [*board.workers.items(), *board.agents.items()]

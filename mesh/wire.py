@@ -100,6 +100,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     raw: bytes
 
 
+_TOO_LONG = re.compile(r"Expected `str` of length <= (\d+) - at `\$\.event\.(\w+)`")
 _OF_KIND = {kind: (tag, _IS_KEY[kind.key_tokens], kind in (ArenaOpened, ArenaClosed)) for tag, kind in KINDS.items()}
 """By the type of a fact: its tag, what matches its key, and whether it is about a version of an arena."""
 _ENCODE = msgspec.json.Encoder()
@@ -242,6 +243,8 @@ def encode(post: Post) -> bytes:
         trouble = trouble or _not_in_calendar(post)
     except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError, RecursionError) as error:
         trouble = pattern_in_words(str(error))
+    if found := _TOO_LONG.fullmatch(trouble):
+        raise BadInput(f"{found[2]} of {post.kind} is too long: use at most {int(found[1]):,} characters")
     if trouble:
         cure = "use Unicode text and numbers in the bounds of docs/events.md"
         raise BadInput(f"a reader cannot decode this {post.kind}: {trouble}; {cure}")

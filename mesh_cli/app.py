@@ -98,7 +98,9 @@ NoConfirm = Annotated[
 ]
 AuthorOption = Annotated[
     str | None,
-    Parameter(name="--name", help="Who speaks; default: the member of a hub that you joined as, else operator."),
+    Parameter(
+        name="--name", help="Author of what is posted; default: the member of a hub that you joined as, else operator."
+    ),
 ]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of text.")]
 

@@ -23,7 +23,7 @@ def connect(
     hub: str | None = None,
     key: str | None = None,
     credentials: str | Path | None = None,
-    name: str = "operator",
+    name: str | None = None,
 ) -> Client:
     """Open an arena, and return a client for a plain script or a notebook; close it, or use it in a `with` block.
 
@@ -37,7 +37,8 @@ def connect(
             such as `board`, `files` and `study`, is not there.
         key: The key of a member of the hub; by default that in `MESH_KEY`.
         credentials: A file with credentials for it.
-        name: Who posts, as the log names them; through a hub it is the member of the key.
+        name: Who posts, as the log names them; by default the member of the credentials, else `operator`. Through a hub
+            it is the member of the key.
 
     Raises:
         BadInput: An argument is not valid, or there are several arenas.
@@ -55,10 +56,11 @@ async def aconnect(
     hub: str | None = None,
     key: str | None = None,
     credentials: str | Path | None = None,
-    name: str = "operator",
+    name: str | None = None,
 ) -> AsyncIterator[AsyncClient]:
     """Open an arena while the block runs, and yield a client for an event loop; everything else is as of `connect`."""
-    check_token("name", name)
+    if name is not None:
+        check_token("name", name)
     if hub is not None:
         if nats is not None:
             raise BadInput("nats and hub are both given; use one of them")
@@ -73,7 +75,8 @@ async def aconnect(
             follower = follower_of(bus)
             await follower.catch_up()
             async with door_of(bus, follower) as door, anyio.create_task_group() as tasks:
-                yield AsyncClient(OverLog(door, every, tasks), name)
+                member = every.link.member
+                yield AsyncClient(OverLog(door, every, tasks), name or (member.name if member else "operator"))
                 tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         raise leaf(group) from None

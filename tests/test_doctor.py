@@ -64,7 +64,7 @@ def test_a_log_is_looked_at_and_no_server_stays(alone: Path, mesh: Mesh) -> None
     assert code == ExitCode.OK
     assert {rows[name]["state"] for name in ("home", "disk", "server", "log", "clock")} == {"ok"}
     assert rows["growth"]["what"] == "the logs are less than an hour old: too young for a forecast"
-    assert rows["log"]["what"].startswith("arena tiny: 1 entries")
+    assert rows["log"]["what"].startswith("arena tiny: 1 entry")
     assert (rows["projector"]["state"], rows["projector"]["what"]) == ("warn", "no projector is running")
     again = mesh("doctor")
     assert "ok    server       nats://127.0.0.1:" in again.out
@@ -217,13 +217,13 @@ def test_a_slow_answer_is_no_wrong_clock() -> None:
 def test_a_log_whose_copies_are_behind_is_warned_of() -> None:
     assert checks.judge_log("a", 1200, 3_000_000, "", {}).what == "arena a: 1,200 entries, 3.0 MB"
     whole = checks.judge_log("a", 1, 0, "n1", {"n3": "current", "n2": "current"})
-    assert (whole.state, whole.what) == ("ok", "arena a: 1 entries, 0.0 MB, leader n1, n2 current, n3 current")
+    assert (whole.state, whole.what) == ("ok", "arena a: 1 entry, 0.0 MB, leader n1, n2 current, n3 current")
     behind = checks.judge_log("a", 1, 0, "n1", {"n3": "offline", "n2": "behind by 7"})
     assert behind.state == "warn"
     assert behind.what.endswith("leader n1, n2 behind by 7, n3 offline")
     assert behind.cure == "start n2, n3, or wait; stop no other server before all are current"
     alone = checks.judge_log("a", 1, 0, "n1", {})
-    assert (alone.state, alone.what) == ("warn", "arena a: 1 entries, 0.0 MB, on server n1 of a cluster alone")
+    assert (alone.state, alone.what) == ("warn", "arena a: 1 entry, 0.0 MB, on server n1 of a cluster alone")
 
 
 def test_a_projector_that_lies_behind_is_warned_of() -> None:

@@ -47,7 +47,8 @@ def make_gateway_app(gateway: Gateway, *, hosts: Sequence[str], numbers: bool = 
         routes=routes,
         exception_handlers={MeshError: _error, HTTPException: _error, ClientDisconnect: _left, Exception: _failed},
     )
-    return Guard(Entrance(app, gateway), hosts, command="mesh gateway", numbers=numbers)
+    cure = f"use one of {', '.join(gateway.hub.settings.hosts)}" if gateway.hub else ""
+    return Guard(Entrance(app, gateway), hosts, command="mesh gateway", cure=cure, numbers=numbers)
 
 
 async def _health(request: Request) -> Response:

@@ -11,7 +11,7 @@ import msgspec
 
 from mesh.accounts.certificates import hash_of_certificate
 from mesh.accounts.nkey import Nkey, nkey_of
-from mesh.accounts.server_files import ServerFiles
+from mesh.accounts.server_files import ServerFiles, listens_on
 from mesh.cluster_config import node_name, server_urls
 from mesh.errors import BadInput
 
@@ -96,7 +96,10 @@ class HubFolder:
     @property
     def own_url(self) -> str:
         """The address for processes of this machine."""
-        return self.server_url if self.settings.nodes else f"tls://localhost:{self.settings.port}"
+        if self.settings.nodes:
+            return self.server_url
+        at = listens_on(self.settings.hosts)
+        return f"tls://{_bracketed(at) if at == '::1' else 'localhost'}:{self.settings.port}"
 
     @property
     def server_cert(self) -> Path:

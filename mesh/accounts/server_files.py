@@ -104,9 +104,12 @@ jetstream {{
 
 
 def listens_on(hosts: Sequence[str]) -> str:
-    """Return the address on which a server listens that is reached by `hosts`: loopback if all of them are."""
+    """Return the address on which a server listens that is reached by `hosts`: loopback if all of them are.
+
+    `::` takes connections of both families, where an IPv6 address is named.
+    """
     if not all(map(_is_loopback, hosts)):
-        return "0.0.0.0"
+        return "::" if any(":" in host for host in hosts) else "0.0.0.0"
     return next((host for host in hosts if host != "localhost"), "127.0.0.1")
 
 

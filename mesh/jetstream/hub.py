@@ -13,6 +13,7 @@ from mesh import wire
 from mesh.bus import LEASE_S, REQUESTS, WORKERS, HandedOut
 from mesh.errors import BusRefused, BusUnavailable, ObjectMissing, UnknownName, leaf
 from mesh.jetstream.cluster import copies_of
+from mesh.jetstream.forbidden import no_right
 from mesh.jetstream.grouped import GroupedObjects, Moved
 from mesh.jetstream.link import Link
 from mesh.jetstream.live import LiveTopics
@@ -116,6 +117,8 @@ class JetStreamHub:
         wire.check_token("arena", name)
         member = self._link.member
         if member and name not in member.arenas:
+            if name == wire.HUB_LOG:
+                raise BusRefused(no_right(self._link.url, member, "see or change its members"))
             theirs = ", ".join(member.arenas)
             raise UnknownName(f"the credentials of {member.name} are not for arena {name!r} (they are for: {theirs})")
         if create and not member:

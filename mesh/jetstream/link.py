@@ -27,12 +27,12 @@ from mesh.jetstream.address import parse_address
 from mesh.jetstream.closing import TRANSIENT, close_client
 from mesh.jetstream.cluster import CLUSTER_PATIENCE_S, COPIES, CutOff, is_clustered, passes
 from mesh.jetstream.credentials import proof
+from mesh.jetstream.forbidden import forbidden
 from mesh.jetstream.lean import allow_websockets
 from mesh.jetstream.member import member_of
 from mesh.jetstream.opening import ask_for_limits, check_version, unopened
 from mesh.jetstream.quick import quick_client
 from mesh.jetstream.subscription import OnMessage, StandingSubscription
-from mesh.wire import parse_subject
 
 _WATCH_EVERY_S = 1.0
 _ANSWER_WITHIN_S = 3.0
@@ -122,7 +122,7 @@ class Link:
 
     def _unopened(self, why: str) -> BusError:
         if self._denied and "authorization" not in self._last_error:
-            return self._refusal("this user", self._denied)
+            return BusRefused(f"the NATS server at {self.url} refuses this user: {self._denied}")
         return unopened(self.url, why, self.patience_s, self._last_error, in_cluster=self.is_clustered)
 
     async def _connect(self) -> None:
@@ -333,9 +333,8 @@ class Link:
         raise AssertionError("unreachable")
 
     def _refusal(self, subject: str, why: str) -> BusError:
-        where = parse_subject(subject)
-        if self.member and where and where.author != self.member.name:
-            why = f"the credentials are for {self.member.name!r}: use --name {self.member.name}"
+        if self.member and "permissions violation" in why:
+            return BusRefused(forbidden(self.url, self.member, subject))
         return BusRefused(f"the NATS server at {self.url} refuses {subject}: {why}")
 
     def denial(self, subject: str) -> BusError | None:

@@ -70,16 +70,20 @@ def holds_token(headers: Headers, token: str) -> bool:
 class Guard:
     """Refuses foreign hosts and origins before `app` sees them, and adds the headers that every answer has."""
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], *, command: str = "mesh web", numbers: bool = False) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str], *, command: str = "mesh web", cure: str = "", numbers: bool = False
+    ) -> None:
         """Guard an app.
 
         Args:
             app: the app.
             hosts: host names that requests may name.
             command: the command that serves it, for the sentence of a refusal.
+            cure: what that sentence advises, "" to start the command with another option.
             numbers: whether a host may also be an IP address: no other site can have one as its name.
         """
-        self._app, self._command, self._numbers = app, command, numbers
+        self._app, self._numbers = app, numbers
+        self._cure = cure or f"start `{command}` with --allow-host to add it"
         self._hosts = frozenset(name.lower() for name in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,9 +107,7 @@ class Guard:
         """Return the status and the reason with which a request is refused; None if it is not."""
         host = headers.get("host", "").lower()
         if _name(host) not in self._hosts and not (self._numbers and _is_number(_name(host))):
-            return 421, (
-                f"host {host[:100]!r} is not a name of this page: start `{self._command}` with --allow-host to add it"
-            )
+            return 421, f"host {host[:100]!r} is not a name of this page: {self._cure}"
         if method in ("GET", "HEAD"):
             return None
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")

@@ -3,6 +3,7 @@
 import asyncio.constants
 import resource
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,7 +27,8 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        made = socket.create_server(address[:2], family=family)
+        both = host == "::" and socket.has_dualstack_ipv6()
+        made = socket.create_server(address[:2], family=family, dualstack_ipv6=both)
     except (OSError, OverflowError) as error:
         raise BadInput(f"nothing can listen on {host}:{port}: {error}") from None
     # asyncio sends at once only on sockets that are TCP by name; else half of each answer waits 40 ms for the client
@@ -69,6 +71,9 @@ async def serve_app(
         http=connection,
         **more,
     )
+    config.load()
+    if config.ssl:
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
     server = _Server(config, on_ready)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_serve, server, listening)

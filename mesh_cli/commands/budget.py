@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from mesh.bounds import MAX_USD
-from mesh_cli.app import ArenaOption, Json, Nats, app, print_json
+from mesh_cli.app import ArenaOption, AuthorOption, Json, Nats, app, print_json
 from mesh_cli.exit import run
 
 budget = App(name="budget")
@@ -44,7 +44,7 @@ def grant(
     yes: Annotated[bool, Parameter(negative="", help="Do not ask: spend it.")] = False,
     arena: ArenaOption = None,
     nats: Nats = None,
-    name: Annotated[str, Parameter(help="Who grants it.")] = "operator",
+    name: AuthorOption = None,
 ) -> int:
     """Let an arena spend more dollars, on models, judges and the time of workers. The first grant begins a budget.
 
@@ -56,14 +56,14 @@ def grant(
 
         from mesh.grants import grant as grant_more
         from mesh.money import cost_line, limit_usd, spent_usd, unpriced_workers
-        from mesh_cli.connect import reach
+        from mesh_cli.connect import own_author, reach
         from mesh_cli.live.spending import ask_to_spend, followed
 
         async with reach(arena, nats) as bus:
             follower, board = await followed(bus)
             now = board.time if board.closed else dt.datetime.now(dt.UTC)
             await ask_to_spend(f"${usd:,.2f} more for arena {bus.arena}: {cost_line(board, now)}", yes=yes)
-            await grant_more(bus, follower, usd, author=name)
+            await grant_more(bus, follower, usd, author=own_author(name, nats))
             limit = limit_usd(follower.board) or 0.0
             print(f"arena {bus.arena} may spend ${limit:,.2f}, and has spent ${spent_usd(board, now):,.2f}")
             for worker in unpriced_workers(board) if not board.closed else ():

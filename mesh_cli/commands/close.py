@@ -25,14 +25,14 @@ def close(
         from mesh.events import ArenaClosed
         from mesh.follow import post_once
         from mesh.wire import Post
-        from mesh_cli.connect import board_of, reach
+        from mesh_cli.connect import board_of, own_author, reach
 
         async with reach(arena, nats) as bus:
             board = await board_of(bus)
             if board.opened is None or board.closed:
                 raise BadInput(f"arena {bus.arena} is not open; mesh open FOLDER opens it")
             event = ArenaClosed(version=board.opened.version, reason="operator", text=text)
-            await post_once(bus, board, Post.new("operator", event))
+            await post_once(bus, board, Post.new(own_author(None, nats), event))
             print(f"arena {bus.arena} is closed")
 
     return run(work)

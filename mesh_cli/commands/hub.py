@@ -60,7 +60,10 @@ def init(
         from mesh import settings
         from mesh.accounts.certificates import host_of
         from mesh.accounts.hub_init import init_hub
+        from mesh.errors import BadInput
 
+        if port == door_port:
+            raise BadInput(f"--port and --door-port are both {port}: the log and the door need a port each")
         folder = directory or settings.home() / "hub"
         made, is_new = init_hub(
             folder,

@@ -50,9 +50,13 @@ def start(
         import sys
 
         from mesh.times import seconds
+        from mesh_cli.hub.open_keys import keys_open_to_others
         from mesh_cli.hub.serving import opened_hub, serve_hub
 
         opened = opened_hub(directory)
+        if found := keys_open_to_others(opened):
+            what = f"{len(found)} files with keys of the hub, such as {found[0]}"
+            print(f"mesh: other users of this machine can read {what}: chmod -R go= {opened.folder}", file=sys.stderr)
 
         def ready(log: str, door: str) -> None:
             print(f"mesh: the hub of {opened.folder} runs: log {log}", file=sys.stderr)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mesh_cli.app import ArenaOption, Nats, app
+from mesh_cli.app import ArenaOption, AuthorOption, Nats, app
 from mesh_cli.exit import run
 
 
@@ -15,7 +15,7 @@ def kill(
     text: Annotated[str, Parameter(help="Say why, for those who read the log.")] = "",
     arena: ArenaOption = None,
     nats: Nats = None,
-    name: Annotated[str, Parameter(help="Who stops it.")] = "operator",
+    name: AuthorOption = None,
 ) -> int:
     """Stop one run that waits or runs; it ends without a score, and its proposal may be run again.
 
@@ -26,13 +26,14 @@ def kill(
         from mesh.events import RunKilled
         from mesh.follow import post_once
         from mesh.wire import Post
-        from mesh_cli.connect import opened_board_of, reach
+        from mesh_cli.connect import opened_board_of, own_author, reach
         from mesh_cli.proposals.stop_run import find_unfinished
 
         async with reach(arena, nats) as bus:
             board = await opened_board_of(bus)
             found = find_unfinished(board, run_name)
-            await post_once(bus, board, Post.new(name, RunKilled(run=found, by="operator", text=text)))
+            event = RunKilled(run=found, by="operator", text=text)
+            await post_once(bus, board, Post.new(own_author(name, nats), event))
             print(found)
 
     return run(work)

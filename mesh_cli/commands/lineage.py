@@ -57,7 +57,8 @@ def lineage(
         drawn = lineage.drawn(found, lambda tree: lineage.line(ranking, tree))
         print("\n".join(lineage.dot(board, found, ranking) if dot else drawn))
         if found.cut:
-            print(f"mesh: {found.cut} links go further than --depth; raise it to see them", file=sys.stderr)
+            links = "1 link goes" if found.cut == 1 else f"{found.cut} links go"
+            print(f"mesh: {links} further than --depth; raise it to see them", file=sys.stderr)
 
     return run(work)
 

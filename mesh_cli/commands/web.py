@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from mesh_cli.app import ArenaOption, Nats, app
+from mesh_cli.app import ArenaOption, AuthorOption, Nats, app
 from mesh_cli.exit import run
 
 
@@ -30,7 +30,7 @@ def web(
             help="Let whoever has this token post notes; - reads it from standard input.", allow_leading_hyphen=True
         ),
     ] = None,
-    name: Annotated[str, Parameter(help="Author of the notes that are posted on the page.")] = "operator",
+    name: AuthorOption = None,
     allow_host: Annotated[
         tuple[str, ...],
         Parameter(
@@ -46,7 +46,7 @@ def web(
     async def work() -> None:
         from mesh import settings
         from mesh.errors import BadInput
-        from mesh_cli.connect import pick, reach_hub
+        from mesh_cli.connect import own_author, pick, reach_hub
         from mesh_cli.page_port import page_port
 
         try:
@@ -76,7 +76,7 @@ def web(
                     home=settings.home(),
                     hosts=(*LOOPBACK, shown, *allow_host),
                     token=secret or "",
-                    name=name,
+                    name=own_author(name, nats),
                     on_ready=lambda: print(url, flush=True),
                 )
 

@@ -64,6 +64,10 @@ def join_hub(text: str, wish: JoinWish) -> JoinedWorker | None:
     name = _checked_name(wish.name) if wish.name else _own_name()
     offer, ca = offer_of(invitation, name, members_dir())
     arena = _arena_of(offer, wish.arena)
+    if offer.role != "worker" and (idle := _workers_options(wish)):
+        raise BadInput(
+            f"{', '.join(idle)}: only a worker has that, and the invitation is for {_with_article(offer.role)}"
+        )
     if offer.role == "worker":
         machine = _examined(wish)
         price = _price_of(machine, wish.price)
@@ -116,6 +120,14 @@ def _arena_of(offer: Offer, wanted: str | None) -> str:
     if check_token("arena", wanted) not in offer.arenas:
         raise BadInput(f"--arena is {wanted}; this invitation is for {', '.join(offer.arenas)}")
     return wanted
+
+
+def _workers_options(wish: JoinWish) -> list[str]:
+    """Return the options that only a worker obeys."""
+    device = wish.device if wish.device != "auto" else None
+    named = {"--device": device, "--slots": wish.slots, "--slots-per-gpu": wish.slots_per_gpu, **wish.more}
+    words = ["--price" if word == "--price-per-hour" else word for word in wish.price.flags() if word.startswith("--")]
+    return list(dict.fromkeys([*(option for option, value in named.items() if value is not None), *words]))
 
 
 def _examined(wish: JoinWish) -> Machine:

@@ -12,6 +12,7 @@ import anyio
 
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import write_configs
+from mesh.accounts.server_files import listens_on
 from mesh.errors import BadInput, BusRefused, BusUnavailable, leaf
 from mesh.hub_server import hub_server
 from mesh.jetstream import connect
@@ -55,13 +56,12 @@ async def serve_hub(
     config = hub.config_file(node)
     write = partial(_write_config, hub, config, _checked_monitoring(monitoring))
     host, port = hub.settings.hosts[0], hub.settings.door_port
-    own = all(name in ("localhost", "127.0.0.1", "::1") for name in hub.settings.hosts)
-    shown = f"[{host}]" if ":" in host else host
+    shown, at = (f"[{each}]" if ":" in each else each for each in (host, listens_on(hub.settings.hosts)))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(hub_server(config.parent, config, write))
         await until_it_stores(hub)
         await serve_here(
-            listen or f"{'127.0.0.1' if own else '0.0.0.0'}:{port}",
+            listen or f"{at}:{port}",
             nats=hub.own_url,
             credentials=hub.hub_creds,
             is_open=False,

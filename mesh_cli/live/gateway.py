@@ -4,6 +4,7 @@ import datetime as dt
 import re
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import msgspec
 from mesh import settings
 from mesh.errors import BadInput, UnknownName
 from mesh.show_metrics import showing_metrics
+from mesh.text import printable
 from mesh.wire import HUB_LOG
 from mesh_cli.connect import reach_hub
 from mesh_cli.live.gateway_metrics import GatewayMetrics, both
@@ -244,7 +246,7 @@ def _member_rows(index: "MemberIndex") -> list[dict[str, Any]]:
             "name": each.invite,
             "role": each.role,
             "state": index.ended.get(each.invite)
-            or f"invitation, used {index.used.get(each.invite, 0)} of {each.uses}",
+            or f"invitation{_ended(each.until_s)}, used {index.used.get(each.invite, 0)} of {each.uses}",
             "arenas": list(each.arenas),
             "owner": each.owner,
             "invitation": "",
@@ -256,7 +258,7 @@ def _member_rows(index: "MemberIndex") -> list[dict[str, Any]]:
         {
             "name": each.admitted.shown_as,
             "role": each.admitted.role,
-            "state": each.revoked or "member",
+            "state": each.revoked or f"member{_ended(each.admitted.until_s)}",
             "arenas": list(each.admitted.arenas),
             "owner": each.admitted.owner,
             "invitation": each.admitted.invite,
@@ -266,8 +268,14 @@ def _member_rows(index: "MemberIndex") -> list[dict[str, Any]]:
     ]
 
 
+def _ended(until_s: float) -> str:
+    """Return the word for a time that is past; 0 never is."""
+    return " that has ended" if until_s and until_s < time.time() else ""
+
+
 def _member_cells(row: dict[str, Any]) -> list[str]:
     """Return a row as the cells of `_MEMBER_COLUMNS`."""
     until = dt.datetime.fromtimestamp(row["until_s"], dt.UTC).strftime("%Y-%m-%d %H:%M") if row["until_s"] else ""
     names = [row[name] for name in ("name", "role", "state")]
-    return [*names, ", ".join(row["arenas"]) or "all", row["owner"], row["invitation"], until]
+    cells = [*names, ", ".join(row["arenas"]) or "all", row["owner"], row["invitation"], until]
+    return [printable(cell) for cell in cells]

@@ -13,7 +13,7 @@ from gateway.reach import follower_of
 from gpu_worker.machine import survey
 from mesh.board import Board
 from mesh.bus import ArenaBus
-from mesh.errors import BadInput, BusRefused
+from mesh.errors import BadInput
 from mesh.follow import Follower
 from mesh.machine_price import MachinePrice, from_table
 from mesh.money import (
@@ -27,7 +27,7 @@ from mesh.money import (
     unpriced_workers,
     why_unpaid,
 )
-from mesh.roll_call import roll_call
+from mesh.roll_call import who_answers
 from mesh.wire import Pattern
 
 
@@ -109,6 +109,8 @@ async def ask_to_spend(line: str, *, yes: bool) -> None:
 async def followed(bus: ArenaBus) -> tuple[Follower, Board]:
     """Return a follower of the log as of now, and its board to look at: there, who does not answer costs no more.
 
+    A member of a hub cannot know who answers, and reads what the log says.
+
     Raises:
         BadInput: The arena was never opened.
     """
@@ -117,9 +119,8 @@ async def followed(bus: ArenaBus) -> tuple[Follower, Board]:
     board = follower.board
     if board.opened is None:
         raise BadInput(f"arena {bus.arena} was never opened; mesh open FOLDER opens it")
-    try:
-        answering = await roll_call(bus, [*board.worker_costs.lives])
-    except BusRefused:  # a member of a hub: the hub's own processes find out who is silent
+    answering = await who_answers(bus, [*board.worker_costs.lives])
+    if answering is None:
         return follower, board
     return follower, msgspec.structs.replace(board, worker_costs=board.worker_costs.without_silent(answering))
 

@@ -14,12 +14,12 @@ from agents.curation.waiting_claims import waiting_words
 from mesh import settings
 from mesh.board import Board, Member
 from mesh.bus import ArenaBus, Bus
-from mesh.errors import BusRefused, BusUnavailable, MeshError
+from mesh.errors import BusUnavailable, MeshError
 from mesh.events import LANES
 from mesh.fleet import present, slots, under_way, waiting
 from mesh.leaderboard import Ranking
 from mesh.model_pauses import why_agents_pause
-from mesh.roll_call import expected, roll_call
+from mesh.roll_call import expected, who_answers
 from mesh.ruled_out import ruled_out_words
 from mesh.stalled import why_paused
 from mesh.times import duration
@@ -58,7 +58,7 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
             board = await board_of(bus)
         ranking, rate = Ranking(board), await runs_per_minute(bus, board)
     now = dt.datetime.now(dt.UTC)
-    answering = await _who_answers(bus, board)
+    answering = await who_answers(bus, expected(board))
     return {
         **standing_of(board, answering),
         **(state.counts if state else {}),
@@ -74,14 +74,6 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
         "snapshot_age_s": age_s,
         "last_event_age_s": max(0.0, (now - board.time).total_seconds()) if board.seq else None,
     }
-
-
-async def _who_answers(bus: ArenaBus, board: Board) -> Collection[str] | None:
-    """Return the boot ids that answer a roll call, None for a member of a hub, which may not call it."""
-    try:
-        return await roll_call(bus, expected(board))
-    except BusRefused:
-        return None
 
 
 def standing_of(board: Board, answering: Collection[str] | None) -> dict[str, Any]:

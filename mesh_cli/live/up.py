@@ -31,6 +31,7 @@ from mesh.errors import BadInput
 from mesh.follow import Follower
 from mesh.foreign_folder import describe
 from mesh.jetstream import connect
+from mesh.jetstream.member import member_of
 from mesh.knobs import knobs_of
 from mesh.literals import how_to_add_knobs, language_of
 from mesh.machine_price import UNKNOWN_PRICE, MachinePrice
@@ -215,6 +216,12 @@ async def _swarm(
 ) -> None:
     """Run the swarm until its end. `on_projected` is called when its projector answers."""
     home = settings.home()
+    if member := member_of(settings.credentials(nats)):
+        raise BadInput(
+            f"mesh up runs a whole swarm, but the credentials are those of {member.name}, one member of the hub at "
+            f"{settings.value('nats', nats)}: start one agent with `python -m mesh.agent`, or say `mesh context use "
+            "--none` for a swarm of this machine alone"
+        )
     _check_installed()
     if description := describe(folder):
         print(f"mesh: {description}", file=sys.stderr)

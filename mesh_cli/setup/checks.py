@@ -151,7 +151,7 @@ def judge_clock(server: dt.datetime, before: dt.datetime, after: dt.datetime) ->
 
 def judge_log(arena: str, entries: int, size_bytes: int, leader: str, copies: Mapping[str, str]) -> Finding:
     """Judge the log of an arena, and the copies that other servers have where a cluster keeps it."""
-    what = f"arena {arena}: {entries:,} entries, {size_bytes / 1e6:,.1f} MB"
+    what = f"arena {arena}: {entries:,} {'entry' if entries == 1 else 'entries'}, {size_bytes / 1e6:,.1f} MB"
     if not leader:
         return Finding("log", "ok", what)
     if not copies:

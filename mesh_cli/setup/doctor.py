@@ -79,6 +79,8 @@ def _settings() -> tuple[Path, list[Finding]]:
         names = " ".join(open_to_others)
         what = f"other users can read {names}, which may contain secrets"
         return home, [Finding("settings", "warn", what, f"chmod 600 {names}")]
+    if used := os.environ.get("MESH_CONTEXT") or settings.contexts().use:
+        files.append(f"context {used}")
     source = f"settings from {', '.join(files)}" if files else "no settings files"
     return home, [Finding("settings", "ok", f"home {home}, {source}")]
 
@@ -150,7 +152,7 @@ def _home(home: Path) -> Iterator[Finding]:
     elif there == home:
         yield Finding("home", "ok", f"{home} is writable")
     else:
-        yield Finding("home", "ok", f"{home} does not exist yet; mesh up creates it")
+        yield Finding("home", "ok", f"{home} does not exist yet; what needs it makes it")
     store = settings.server_dir(home) / "store"
     if store.exists() and not store.is_dir():
         yield Finding("store", "fail", f"{store} is not a folder", "move it; nats-server keeps its store here")
