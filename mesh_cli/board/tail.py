@@ -52,7 +52,7 @@ async def span_of(
     return Span(after if follow else min(after, end), end, last, follow)
 
 
-async def wanted_entries(bus: Bus, wanted: Wanted, span: Span) -> AsyncGenerator[list[Entry]]:
+async def entries(bus: Bus, wanted: Wanted, span: Span) -> AsyncGenerator[list[Entry]]:
     """Yield the entries that match, in the order of the log, as they come."""
     begin = span.after if span.last is None else await begin_of_last(bus, wanted, span.after, span.until, span.last)
     async for batch in _matching(bus.read(begin, until=span.until, only=wanted.patterns), wanted):

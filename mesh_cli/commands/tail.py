@@ -53,7 +53,7 @@ def tail(
         from mesh_cli.board.filters import Wanted
         from mesh_cli.board.lines import Lines
         from mesh_cli.board.read_marks import marks_of
-        from mesh_cli.board.tail import span_of, tell, wanted_entries
+        from mesh_cli.board.tail import entries, span_of, tell
         from mesh_cli.connect import board_of, reach
         from mesh_cli.render.colour import Ink, is_coloured
 
@@ -85,6 +85,6 @@ def tail(
                 if marks and entry.post and isinstance(entry.post.event, NotePosted):
                     marks.move(entry.post.event.channel, entry.seq)
 
-            await tell(wanted_entries(bus, wanted, span), say, marks.save if marks else None)
+            await tell(entries(bus, wanted, span), say, marks.save if marks else None)
 
     return run(work, endless=True)
