@@ -85,9 +85,9 @@ def test_many_entries_are_read_as_each_alone() -> None:
                     b'"author":"' + post.author.encode(), b'"author":"' + dice.choice([b"b.b", b"", b"y" * 129, b"bob"])
                 )
             case 2:
-                subject, data = (each.replace(a, b) for each, a, b in ((subject, "r1", "r 1"), (data, b"r1", b"r 1")))
+                subject, data = subject.replace("r1", "r 1"), data.replace(b"r1", b"r 1")
             case 3:
-                subject, data = (each.replace(a, b) for each, a, b in ((subject, "r1", "r.1"), (data, b"r1", b"r.1")))
+                subject, data = subject.replace("r1", "r.1"), data.replace(b"r1", b"r.1")
             case 4:
                 data = data[: dice.randrange(len(data))]
             case 5:
