@@ -286,11 +286,11 @@ def entry_row(entry: Entry) -> dict[str, Any]:
 
 
 def entry(seq: int, time: dt.datetime, subject: str, data: bytes) -> Entry:
-    """Return one entry of the log, as `entries`."""
-    return entries((seq,), (time,), (subject,), (data,))[0]
+    """Return one entry of the log, as `log_entries`."""
+    return log_entries((seq,), (time,), (subject,), (data,))[0]
 
 
-def entries(
+def log_entries(
     seqs: Iterable[int], times: Iterable[dt.datetime], subjects: Iterable[str], data: Iterable[bytes]
 ) -> list[Entry]:
     """Return entries of a log; it never fails.

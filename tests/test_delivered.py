@@ -44,7 +44,7 @@ def test_the_data_of_many_messages_is_that_of_each(prefix: str, suffix: str, las
 
 
 def read_alone(seq: int, subject: str, data: bytes) -> Entry:
-    """Return an entry as the words of `wire.entries` have it, one check after the other."""
+    """Return an entry as the words of `wire.log_entries` have it, one check after the other."""
     where = wire.parse_subject(subject)
     post: Post | None = None
     if where and len(data) <= wire.MAX_POST_BYTES:
@@ -102,7 +102,7 @@ def test_many_entries_are_read_as_each_alone() -> None:
                 data = data.replace(b"ann", b"\xff\xfe").replace(b"r1", b"r\x00")
         rows.append((subject, data))
     subjects, data_of_all = [subject for subject, _ in rows], [data for _, data in rows]
-    found = wire.entries(range(1, 4001), [NOW] * 4000, subjects, data_of_all)
+    found = wire.log_entries(range(1, 4001), [NOW] * 4000, subjects, data_of_all)
     assert found == [read_alone(seq, *row) for seq, row in enumerate(rows, 1)]
     assert found == [wire.entry(seq, NOW, *row) for seq, row in enumerate(rows, 1)]
     assert {entry.post is None for entry in found} == {True, False}

@@ -61,7 +61,7 @@ async def split(bus: JetStreamBus, _: Path) -> Figures:
             subjects = [f"mesh.{where.arena}.{where.kind}.{where.key}.{where.author}" for where in places]
             seqs, times, data = zip(*((each.seq, each.time, each.raw) for each in batch), strict=True)
             at = time.process_time()
-            wire.entries(seqs, times, subjects, data)
+            wire.log_entries(seqs, times, subjects, data)
             decoded = time.process_time()
             for each in batch:
                 board.fold(each)

@@ -54,7 +54,7 @@ def entries_of(messages: Sequence[HeadedMessage], *, is_batch: bool = False, pre
         before = seq
         subjects.append(said.removeprefix(prefix) if prefix else _last(head, _SUBJECT).decode(errors="replace"))
         times.append(dt.datetime.fromisoformat(_last(head, _TIME).decode()))
-    return wire.entries(seqs, times, subjects, [data for _, _, data in messages])
+    return wire.log_entries(seqs, times, subjects, [data for _, _, data in messages])
 
 
 def _last(head: bytes, name: bytes) -> bytes:

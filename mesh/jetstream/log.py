@@ -358,7 +358,7 @@ class _Pull:
         self._place, self._pending = places[-1], pending
         self._fresh, self._after = False, seqs[-1]
         subjects, data = [each[0] for each in messages], [each[2] for each in messages]
-        entries += wire.entries(seqs, times, subjects, data)
+        entries += wire.log_entries(seqs, times, subjects, data)
 
     def _take_status(self, status: str, headers: dict[str, str]) -> None:
         if status == "100":
