@@ -38,8 +38,9 @@ def test_the_leading_items_are_the_same_list_until_the_first_block_changes() -> 
     assert blocks.leading(3) is leading
     blocks.add(1)
     assert blocks.leading(3) == [0, 1, 2]
+    assert blocks.leading(2) == [0, 1]
     blocks.remove(0)
-    assert blocks.leading(3) == [1, 2, 4]
+    assert blocks.leading(2) == [1, 2]
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -41,12 +41,8 @@ class SortedBlocks(Generic[_T]):
         return self._lasts[-1]
 
     def leading(self, count: int) -> list[_T]:
-        """Return so many least items in order, or all; the same list as before as long as the first block is the same.
-
-        Args:
-            count: How many; always the same number of the same blocks.
-        """
-        if self._leading is not None:
+        """Return so many least items in order, or all; the same list as before while the first block is the same."""
+        if self._leading is not None and len(self._leading) == count:
             return self._leading
         found = list(islice(self, count))
         if self._blocks and len(self._blocks[0]) >= count:

@@ -104,11 +104,7 @@ class TrialLog(list[Trial]):
         return (trial for _, _, trial in self._ranked)
 
     def leading(self, count: int) -> list[tuple[float, int, Trial]]:
-        """Return so many best trials, each after its loss and its entry; mostly the same list as before.
-
-        Args:
-            count: How many; always the same number of the same log.
-        """
+        """Return so many best trials, each after its loss and its entry; mostly the same list as before."""
         return self._ranked.leading(count)
 
     @property
