@@ -268,7 +268,8 @@ async def _parts(path: Path) -> AsyncIterator[bytes]:
 def _key_files(folder: Path) -> list[Path]:
     found: list[Path] = []
     nodes = sorted(path.relative_to(folder) for path in folder.glob("node-*/tls"))
-    for name in (*map(Path, _KEYS), *(each for each in nodes if _OF_NODE.fullmatch(str(each)))):
+    names: list[Path] = [*map(Path, _KEYS), *(each for each in nodes if _OF_NODE.fullmatch(str(each)))]
+    for name in names:
         path = folder / name
         found += sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
     return [path for path in found if path.is_file() and not path.is_symlink()]
