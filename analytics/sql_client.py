@@ -5,17 +5,20 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup
 from msgspec.structs import replace
 
-from analytics.projector import Projection, project
-from analytics.sql_server import SqlServer
 from mesh import settings
 from mesh.bus import ArenaBus, Hub
 from mesh.errors import BadInput, BusError, BusUnavailable, leaf
 from mesh.sql_protocol import STOP, Answer, More, Query, answer_in, ask, encode
+
+if TYPE_CHECKING:  # they import DuckDB, which is not needed where a projector answers
+    from analytics.projector import Projection
+    from analytics.sql_server import SqlServer
 
 _STARTS_WITHIN_S = 5.0
 """Seconds in which a projector that has the file of this home begins to answer."""
@@ -23,7 +26,7 @@ _IDLE_S = 2.0
 """Seconds without a query after which the file of this home is closed, so that a projector can open it."""
 
 
-async def ask_here(server: SqlServer, query: Query) -> Answer:
+async def ask_here(server: "SqlServer", query: Query) -> Answer:
     """Return the answer of a server in this process; raises `QueryError` as `ask`."""
     return answer_in(await server.handle(encode(query)))
 
@@ -117,17 +120,20 @@ class SqlClient:
         else:
             await self._bus.tell(STOP, name.encode())
 
-    async def _fold(self, path: Path) -> SqlServer:
+    async def _fold(self, path: Path) -> "SqlServer":
         """Fold all logs into the file at `path`, and keep folding in the background.
 
         Raises:
             BadInput: a projector has the file open.
         """
+        from analytics.projector import project
+        from analytics.sql_server import SqlServer
+
         opened: list[Projection] = []
         trouble: list[BaseException] = []
         ready, closed, scope = anyio.Event(), anyio.Event(), anyio.CancelScope()
 
-        async def hold(projection: Projection, bus: ArenaBus) -> None:
+        async def hold(projection: "Projection", bus: ArenaBus) -> None:
             opened.append(projection)
 
         async def work(run: Callable[[], Awaitable[None]]) -> None:

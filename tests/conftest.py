@@ -17,7 +17,7 @@ from mesh.server import EmbeddedServer
 
 LONGEST = (
     "mixed_swarm", "gateway_git", "queries", "sql_page", "sql", "howto", "up", "snapshot",
-    "hostile_client", "never_silent", "web_page", "search",
+    "hostile_client", "never_silent", "projected_commands", "web_page", "search",
     "budget", "web_night", "explorer", "blind_model", "check", "chaos", "code_damage", "search_arena", "extremes",
     "results_tsv", "worker_ends", "fuzz", "model_refused", "critique_model_swarm", "prompt", "leases", "analytics",
     "deploy", "cluster", "report", "web_ends", "web_pictures", "nanolm", "healing", "llm_client", "race", "cli",

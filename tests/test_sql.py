@@ -14,9 +14,11 @@ import anyio
 import duckdb
 import pytest
 
+from mesh.jetstream import connect
 from mesh_cli.exit import ExitCode
 from mesh_cli.sql.statements import split, statements
 from tests.support.arenas import write_arena
+from tests.support.folding import projecting
 from tests.support.terminal import Terminal
 from tests.test_cli import HOSTILE, Done, Lab, fill, refused, serving
 
@@ -68,6 +70,17 @@ def test_each_form_says_the_same(lab: Lab, tmp_path: Path) -> None:
     assert sql(QUERY, "-F", "parquet", "-o", tmp_path / "a.parquet").code == 0
     with duckdb.connect() as db:
         assert db.execute(f"FROM '{tmp_path}/a.parquet'").fetchall() == [("r1", 0.75, [1, 2], None)]
+
+
+WITHOUT_DUCKDB = "import sys; sys.modules['duckdb'] = None; from mesh_cli.__main__ import main; sys.exit(main())"
+
+
+async def test_duckdb_is_needed_only_where_no_projector_answers(lab: Lab, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_DUCKDB, "sql", "SELECT run FROM runs WHERE value > 0.5", "--csv"]
+    async with connect(lab.url) as hub, projecting(hub, tmp_path / "a.duckdb"):
+        assert (await anyio.run_process(command)).stdout == b"run\nr1\n"
+    alone = await anyio.run_process(command, check=False)
+    refused(Done(alone.returncode, alone.stdout.decode(), alone.stderr.decode()), ExitCode.BAD_INPUT, "needs duckdb")
 
 
 def test_parquet_keeps_the_types_of_columns(lab: Lab, tmp_path: Path) -> None:

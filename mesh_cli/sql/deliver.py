@@ -10,7 +10,6 @@ import anyio
 import msgspec
 from anyio.to_thread import run_sync
 
-from analytics.parquet import ParquetFile
 from mesh.errors import leaf
 from mesh.sql_protocol import Answer
 from mesh_cli.render.output import Screen, Target, atomically
@@ -33,6 +32,8 @@ def written_to(form: Format, path: Path | None, *, paged: bool) -> Iterator[Make
     if path is not None:
         with atomically(path) as beside:
             if form == "parquet":
+                from analytics.parquet import ParquetFile  # with DuckDB
+
                 yield lambda first: ParquetFile(beside, distinct(first.columns))
             else:
                 with beside.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
