@@ -36,6 +36,20 @@ async def test_a_hub_that_is_lost_is_made_again_with_its_keys_its_members_and_it
         assert "opened version 1 of tiny" in seen.out
 
 
+async def test_a_copy_of_a_hub_does_not_take_the_server_of_the_original_for_its_own(tmp_path: Path) -> None:
+    hub, outside, copy = new_hub(tmp_path / "hub"), tmp_path / "outside", tmp_path / "copy"
+    async with running(hub) as first:
+        await first.hub("backup", str(tmp_path / "backup"))
+        for words in (("restore", str(tmp_path / "backup")), ("backup", str(tmp_path / "another"))):
+            refused = await run_mesh(outside, "hub", *words, "--dir", str(copy))
+            assert refused.code == 2, refused
+            assert "but its log is in another folder: end that server first" in refused.err
+            assert refused.out == ""
+    restored = await run_mesh(outside, "hub", "restore", str(tmp_path / "backup"), "--dir", str(copy))
+    assert restored.code == 0, restored
+    assert "MESH__hub" in restored.out
+
+
 async def test_the_log_of_a_home_moves_into_a_hub_whose_streams_are_bounded(tmp_path: Path) -> None:
     home, hub = tmp_path / "home", new_hub(tmp_path / "hub")
     async with embedded(home / "server", sync="1m") as server:
