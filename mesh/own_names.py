@@ -8,7 +8,7 @@ import re
 from mesh.wire import HUB_AUTHOR
 
 _RESERVED = re.compile(
-    rf"(operator|explorer|researcher|critic|curator|worker|coder|{HUB_AUTHOR})([-_]?\d+)?", re.IGNORECASE
+    rf"(hub|operator|explorer|researcher|critic|curator|worker|coder|{HUB_AUTHOR})([-_]?\d+)?", re.IGNORECASE
 )
 
 

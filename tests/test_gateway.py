@@ -92,7 +92,7 @@ async def test_what_is_wrong_is_one_sentence_with_the_status_of_agenthub(hub: Hu
     rule = "id must be 1-63 chars, alphanumeric/dash/dot/underscore, start with alphanumeric"
     for bad in ("", ".a", "-a", "a b", "a/b", "x" * 64, "é", "a\n"):
         await refused("register", {"id": bad}, 400, rule)
-    for name in ("bob", "ann", "operator", "curator"):  # `ann` has posted over NATS
+    for name in ("bob", "ann", "operator", "curator", "hub"):  # `ann` has posted over NATS
         await refused("register", {"id": name}, 409, taken)
     await refused("register", {"id": 5}, 400, "id: Expected str, got int")
     await refused("register", {"id": "c\0"}, 400, "id: it has a NUL character")

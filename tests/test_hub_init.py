@@ -55,6 +55,13 @@ def test_no_host_writes_into_the_configuration(tmp_path: Path, host: str) -> Non
     assert not (tmp_path / "hub").exists()
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::0", "0:0:0:0:0:0:0:0"])
+def test_a_hub_is_not_told_as_all_addresses_of_a_machine(tmp_path: Path, host: str) -> None:
+    with pytest.raises(BadInput, match=rf"nobody can reach {host}: name the address or the name by which"):
+        init_hub(tmp_path / "hub", [host])
+    assert not (tmp_path / "hub").exists()
+
+
 def test_the_claims_are_signed_by_the_key_that_stays(tmp_path: Path) -> None:
     hub = init_hub(tmp_path / "hub")[0]
     assert verified_claims(hub.claims("operator"))["iss"] == hub.settings.operator == hub.key("operator").public

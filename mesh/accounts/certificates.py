@@ -34,9 +34,12 @@ def check_host(host: str) -> str:
     """Return `host` if it is the name or the IP address of a machine.
 
     Raises:
-        BadInput: it is neither.
+        BadInput: it is neither, or means all addresses of a machine.
     """
-    is_address = _address_of(host) is not None and "%" not in host  # what follows it may be any text
+    address = _address_of(host)
+    if address is not None and address.is_unspecified:
+        raise BadInput(f"nobody can reach {host}: name the address or the name by which members reach this machine")
+    is_address = address is not None and "%" not in host  # what follows it may be any text
     if not is_address and not _HOST_NAME.fullmatch(host):
         raise BadInput(f"{host[:80]!r} is not the name or address of a machine: use one such as hub.example.org")
     return host
