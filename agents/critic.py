@@ -11,7 +11,6 @@ If a model is configured, the critic asks it about the proposals that passed the
 whether a result, such as a checksum, is not that of the baseline.
 """
 
-import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
@@ -28,6 +27,7 @@ from mesh.editable_regions import any_trespass
 from mesh.errors import BadInput, ObjectMissing
 from mesh.events import AnyEvent, CritiquePosted, ProposalPosted, RunFinished
 from mesh.knobs import NEAR
+from mesh.python_syntax import parse_python
 from mesh.rule_breaches import rules_of, turned_literals
 from mesh.ruling_out import FIXED
 from mesh.spec import ArenaSpec
@@ -246,7 +246,7 @@ def _broken(files: Mapping[str, bytes], base: Mapping[str, bytes], editable: Seq
             return "missing", f"lacks {name!r}, which the trial needs"
         if name.endswith(".py"):
             try:
-                ast.parse(files[name])
+                parse_python(files[name])
             except SyntaxError as error:
                 return "syntax", f"{name} does not parse: {error.msg} (line {error.lineno or 1})"
             except (ValueError, RecursionError, MemoryError) as error:

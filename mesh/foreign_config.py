@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from mesh.python_syntax import parse_python
+
 TIMEOUT_S = 300.0
 THRESHOLDS = (0.5, 0.75, 0.9)
 """OpenEvolve's default thresholds of a cascade (`EvaluatorConfig`)."""
@@ -148,7 +150,7 @@ def _told_in_yaml(text: str, name: str) -> dict[str, Any]:
 
 def _told_in_python(source: str) -> dict[str, Any]:
     try:
-        tree = ast.parse(source)
+        tree = parse_python(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     known = {}

@@ -14,7 +14,7 @@ import msgspec
 from mesh.coral_task import CoralTask, read_coral
 from mesh.foreign_config import TaskOptions, openevolve_options, shinka_options
 from mesh.loop_reading import Loop, LoopWish, read_loop
-from mesh.python_syntax import NO_PYTHON
+from mesh.python_syntax import NO_PYTHON, parse_python
 from mesh.task_imports import imported_modules
 from mesh.task_toml import evaluated_toml, ignored_lines, string, toml_list
 
@@ -170,7 +170,7 @@ def _metric(task: ForeignTask, text: str, options: TaskOptions) -> tuple[str, st
 def _is_scored_as_a_whole(text: str) -> bool:
     """Tell whether `evaluate` gives a combined score, and no stage of the cascade does, nor what it calls."""
     try:
-        body = ast.parse(text).body
+        body = parse_python(text).body
     except NO_PYTHON:
         return False
     functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}

@@ -1,6 +1,7 @@
 """The syntax tree of a Python source with what its literals need: parents, byte offsets, and the rest of a line."""
 
 import ast
+import threading
 from collections.abc import Iterator
 from itertools import accumulate
 
@@ -10,7 +11,22 @@ NO_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
 _DEEPEST = 100
 """Most ancestors of a node that are looked at; deeper nesting is generated code."""
 
+_ONE_AT_A_TIME = threading.Lock()
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def parse_python(source: str | bytes) -> ast.Module:
+    """Return the syntax tree of a text, as `ast.parse`: one thread at a time.
+
+    The interpreter counts depths for all threads together, and where it changes threads within a call, both may end
+    with SystemError (CPython issue 106905).
+
+    Raises:
+        SyntaxError: The text is not Python; also ValueError, RecursionError or MemoryError (`NO_PYTHON`).
+    """
+    with _ONE_AT_A_TIME:
+        return ast.parse(source)
 
 
 class PythonSyntax:
@@ -21,7 +37,7 @@ class PythonSyntax:
     """
 
     def __init__(self, source: str) -> None:
-        self.module = ast.parse(source)
+        self.module = parse_python(source)
         self.lines = source.encode().splitlines(keepends=True)
         self._starts = [0, *accumulate(map(len, self.lines))]
         self.parents: dict[ast.AST, ast.AST] = {}

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from mesh.python_syntax import parse_python
+
 _AHEAD = {"numpy", "scipy", "pandas", "sklearn", "sympy", "networkx", "torch", "numba", "PIL", "shapely", "statsmodels"}
 """Packages that stay as they are in a fork. Others may start threads, open devices or read the environment."""
 _NOT_AHEAD = {
@@ -54,7 +56,7 @@ def _imports(sources: Iterable[str], *, everywhere: bool = True) -> Iterator[tup
     """Yield each module that is imported, with the names that are taken from it; else only what the top imports."""
     for source in sources:
         try:
-            tree = ast.parse(source)
+            tree = parse_python(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         for node in ast.walk(tree) if everywhere else tree.body:

@@ -25,7 +25,7 @@ IDLE = "4s"
 class Box:
     """A machine on which a file of a fleet starts a worker; its home has `uvx`, `mesh` and the invitation."""
 
-    def __init__(self, folder: Path, invitation: str) -> None:
+    def __init__(self, folder: Path, invitation: str, *, role: str = "worker") -> None:
         self.home = folder
         tools = folder / "bin"
         tools.mkdir(parents=True)
@@ -35,9 +35,8 @@ class Box:
         (folder / ".config" / "mesh" / "fleet-token").write_text(invitation)
         python = f"PYTHONPATH='{ROOT}' '{sys.executable}' -P -m mesh_cli"
         # A machine of these tests has no GPU, so the worker is told to take cores.
-        (tools / "mesh").write_text(
-            f'#!/bin/sh\n[ "$1" = join ] && set -- "$@" --device cpu --slots 1\nexec env {python} "$@"\n'
-        )
+        more = '[ "$1" = join ] && set -- "$@" --device cpu --slots 1' if role == "worker" else ""
+        (tools / "mesh").write_text(f'#!/bin/sh\n{more}\nexec env {python} "$@"\n')
         (tools / "uvx").write_text('#!/bin/sh\n[ "$1" = --from ] || exit 9\nshift 2\nexec "$@"\n')
         (tools / "python").write_text(f"#!/bin/sh\nexec env PYTHONPATH='{ROOT}' '{sys.executable}' -P \"$@\"\n")
         for tool in tools.iterdir():
@@ -147,7 +146,7 @@ async def test_the_agents_of_compose_and_of_a_unit_join_each_by_its_own_name(tmp
         await hub.say("open", str(write_arena(tmp_path / "arena")))
         async with AsyncExitStack() as stack:
             for name, role in (("curator", "curator"), ("explorer", "agent"), ("critic", "agent")):
-                box = Box(tmp_path / name, await hub.invite(role))
+                box = Box(tmp_path / name, await hub.invite(role), role=role)
                 box.env |= {"XDG_CONFIG_HOME": str(box.home / ".config"), "MESH_ROLE": name}
                 if name == "critic":  # by the unit
                     tried = await run_mesh(

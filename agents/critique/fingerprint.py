@@ -13,6 +13,7 @@ import msgspec
 
 from mesh.events import Scalar
 from mesh.knobs import NEAR, Knob, are_near, edit, knobs_of
+from mesh.python_syntax import parse_python
 
 _SEEDERS = ("default_rng", "randomstate", "prngkey", "seedsequence")
 
@@ -63,7 +64,7 @@ def _normal(name: str, data: bytes) -> tuple[bytes, bytes]:
     if not name.endswith(".py"):
         return data, data
     try:
-        module = ast.parse(data)
+        module = parse_python(data)
         for node in ast.walk(module):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 node.body = [s for s in node.body if not _is_text(s)]

@@ -4,7 +4,6 @@ Fences, file names and marks are read in the variants that models write. This mo
 decides which edits count and puts them into the files.
 """
 
-import ast
 import re
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ import msgspec
 from agents.llm.answer_names import matching, mentioned_name, name_in_fence, stated_name
 from mesh.answer_flaw import Unusable
 from mesh.diffs import FileDiff, looks_like_diff, read_diff, starts_diff
+from mesh.python_syntax import parse_python
 
 _FENCE = re.compile(r"([ \t>]*)(`{3,}|~{3,})[ \t]*([^`]*)")
 _OLD_WORDS = r"(?:SEARCH|ORIGINAL|HEAD|OLD|BEFORE|CURRENT)"
@@ -222,7 +222,7 @@ def _indent(line: str) -> int:
 
 def _parses(lines: Sequence[str]) -> bool:
     try:
-        ast.parse("\n".join(lines))
+        parse_python("\n".join(lines))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

@@ -12,7 +12,6 @@ too. Text to replace must be in the file exactly once. What the model only thoug
 does not judge whether a change is good.
 """
 
-import ast
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from mesh.bounds import MAX_NUMBER
 from mesh.diffs import FileDiff, apply_hunks
 from mesh.editable_regions import any_trespass
 from mesh.matching import replace_lines
+from mesh.python_syntax import parse_python
 from mesh.text import visible
 
 MAX_TITLE, MAX_RATIONALE = 120, 2000
@@ -252,7 +252,7 @@ def check_parses(name: str, data: bytes) -> None:
     if not name.endswith(".py"):
         return
     try:
-        ast.parse(data)
+        parse_python(data)
     except SyntaxError as error:
         line = f"{(error.text or '').strip()[:80]!r}, line {error.lineno or 1}"
         raise Unusable(f"{name} does not parse after the change: {error.msg} ({line})") from None

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from agents.llm.answer_names import by_language
 from agents.llm.edits import WholeFile
 from mesh.answer_flaw import Unusable, one_line
+from mesh.python_syntax import parse_python
 
 _START, _END = re.compile(r"\W*EVOLVE-BLOCK-START\b"), re.compile(r"\W*EVOLVE-BLOCK-END\b")
 _ELIDED = re.compile(
@@ -146,7 +147,7 @@ def _bare(lines: Sequence[str]) -> list[str]:
 def _defined(text: str) -> set[str]:
     """Return the names of the functions and classes at the top of a Python text; empty if it is none."""
     try:
-        body = ast.parse(text).body
+        body = parse_python(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {*re.findall(r"^(?:async\s+)?(?:def|class|fn|func|function)\s+(\w+)", text, re.MULTILINE)}
     return {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}

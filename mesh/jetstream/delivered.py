@@ -15,6 +15,7 @@ import msgspec
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 _EXACT_NS = 2**33 * 10**9
 """Nanoseconds since 1970 up to which the microseconds are exact in a float of seconds."""
+_TIMES = list[dt.datetime]
 _INTEGERS = msgspec.json.Decoder(list[int])
 _NUMBERS = 5
 """Numbers in a reply subject."""
@@ -84,4 +85,4 @@ def _times(nanoseconds: Sequence[int]) -> list[dt.datetime]:
     """Return the times of a server, each as `_time`: all at once takes a third of the time."""
     if max(nanoseconds) >= _EXACT_NS:
         return [*map(_time, nanoseconds)]
-    return msgspec.convert([each // 1000 / 1e6 for each in nanoseconds], list[dt.datetime], strict=False)
+    return msgspec.convert([each // 1000 / 1e6 for each in nanoseconds], _TIMES, strict=False)

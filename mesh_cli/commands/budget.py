@@ -5,9 +5,11 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from mesh.bounds import MAX_USD
 from mesh_cli.app import ArenaOption, AuthorOption, Json, Nats, app, print_json
 from mesh_cli.exit import run
+
+_MOST_USD = 1e9
+"""`mesh.bounds.MAX_USD`; its module is imported later."""
 
 budget = App(name="budget")
 app.command(budget)
@@ -39,7 +41,7 @@ def show_budget(*, arena: ArenaOption = None, nats: Nats = None, json: Json = Fa
 
 @budget.command
 def grant(
-    usd: Annotated[float, Parameter(help="So many dollars more.", validator=Number(gt=0, lte=MAX_USD))],
+    usd: Annotated[float, Parameter(help="So many dollars more.", validator=Number(gt=0, lte=_MOST_USD))],
     *,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask: spend it.")] = False,
     arena: ArenaOption = None,

@@ -18,6 +18,7 @@ import msgspec
 from mesh.atomic_write import atomic_write
 from mesh.errors import BadInput, HostTrouble
 from mesh.foreign_folder import origin
+from mesh.python_syntax import parse_python
 from mesh_cli.proposals.merge_text import merge_texts
 
 _Files = Mapping[str, bytes]
@@ -162,14 +163,14 @@ def kept_words(file: FileToWrite, measured: bytes) -> str:
         measured: What the proposal has, which was measured.
     """
     with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-        if file.name.endswith(".py") and ast.dump(ast.parse(file.after)) == ast.dump(ast.parse(measured)):
+        if file.name.endswith(".py") and ast.dump(parse_python(file.after)) == ast.dump(parse_python(measured)):
             return "your comments are kept, and the code is the proposal's"
     return "your changes are kept, and nobody has measured them together with the proposal's"
 
 
 def _parses(source: bytes | str) -> bool:
     try:
-        ast.parse(source)
+        parse_python(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

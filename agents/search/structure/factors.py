@@ -20,7 +20,7 @@ from agents.search.structure.tables import Rewriting
 from mesh.editable_regions import editable_spans
 from mesh.literals import literals_of
 from mesh.python_rules import PythonRules
-from mesh.python_syntax import NO_PYTHON, Function, PythonSyntax, callee_of, last_name
+from mesh.python_syntax import NO_PYTHON, Function, PythonSyntax, callee_of, last_name, parse_python
 
 FACTORS = "factors"
 """The name of the sampler."""
@@ -298,7 +298,7 @@ def _keeps_names(data: bytes, site: FactorSite, known: dict[str, object]) -> boo
     for new in (f"({text}) * 1.5", f"({text} + 1.5)"):
         try:
             source = _put(data, site, new)
-            ast.parse(source)
+            parse_python(source)
         except NO_PYTHON:
             return False
         if not known.items() <= _turned(source).items():

@@ -18,7 +18,7 @@ import msgspec
 from agents.search.structure import quasi_random
 from agents.search.structure.constant_folding import ConstantFolding, NotConstant, Returned
 from mesh.editable_regions import editable_spans
-from mesh.python_syntax import NO_PYTHON, Function, PythonSyntax, callee_of
+from mesh.python_syntax import NO_PYTHON, Function, PythonSyntax, callee_of, parse_python
 from mesh.python_verdicts import judges_in
 
 _LEAST, _MOST = 4, 300
@@ -75,7 +75,7 @@ def with_tables(source: str) -> Rewriting | None:
         for start, end, text in sorted(edits, reverse=True):
             data = data[:start] + text.encode() + data[end:]
         new = data.decode()
-        ast.parse(new)
+        parse_python(new)
     except NO_PYTHON:
         return None
     words = [f"{table.name} of {table.scope or 'the module'}" for table in tables]

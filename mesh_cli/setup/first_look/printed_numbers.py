@@ -11,6 +11,8 @@ from itertools import pairwise
 
 import msgspec
 
+from mesh.python_syntax import parse_python
+
 PRINTED_FORM = r"([-+]?inf|nan|[-+\d.eE]+)"
 """A number as programs print it; the pattern of a score needs one group."""
 
@@ -61,7 +63,7 @@ def printed_numbers(file: str, text: str) -> list[PrintedNumber]:
     """Return the numbers that a file prints, in the order of its lines."""
     if file.endswith(".py"):
         try:
-            tree = ast.parse(text)
+            tree = parse_python(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return []
         found = [each for call in _calls(tree) for each in _of_call(file, tree, *call)]
