@@ -1,6 +1,7 @@
 """Grants of dollars: the facts that an arena's budget consists of. The first one is `[stop] usd` of arena.toml."""
 
 import datetime as dt
+import secrets
 
 from mesh.bounds import MAX_USD
 from mesh.bus import Bus
@@ -9,6 +10,9 @@ from mesh.events import BudgetGranted
 from mesh.follow import Follower, post_once
 from mesh.money import limit_usd, spent_usd
 from mesh.wire import Post
+
+_COMMON = 2**62
+"""Numbers of grants that are counted on; a fact may have twice as many."""
 
 
 async def grant(bus: Bus, follower: Follower, usd: float, *, author: str) -> BudgetGranted:
@@ -27,7 +31,7 @@ async def grant(bus: Bus, follower: Follower, usd: float, *, author: str) -> Bud
     if not 0 <= usd <= MAX_USD:
         raise BadInput(f"the grant is {usd:g} dollars; use a number above 0, a billion at most")
     while True:
-        event = BudgetGranted(n=follower.board.worker_costs.grants + 1, usd=usd)
+        event = BudgetGranted(n=_next_number(follower.board.worker_costs.grants), usd=usd)
         try:
             await post_once(bus, follower.board, Post.new(author, event))
         except AlreadyPosted:
@@ -35,6 +39,11 @@ async def grant(bus: Bus, follower: Follower, usd: float, *, author: str) -> Bud
             continue
         await follower.catch_up()
         return event
+
+
+def _next_number(last: int) -> int:
+    """Return the number after the last one; where somebody has used the numbers up, any: it keeps grants apart."""
+    return last + 1 if last < _COMMON else secrets.randbelow(_COMMON)
 
 
 async def grant_at_opening(bus: Bus, follower: Follower, *, author: str) -> float:

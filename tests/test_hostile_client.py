@@ -15,7 +15,9 @@ import pytest
 from mesh import settings
 from mesh.events import Failed, NotePosted, Origin, ProposalPosted, RunRequested
 from mesh.follow import Follower
+from mesh.grants import grant
 from mesh.jetstream import connect
+from mesh.money import limit_usd
 from mesh.open_arena import open_arena
 from mesh.server import EmbeddedServer
 from mesh.wire import Post
@@ -109,6 +111,10 @@ async def test_no_process_ends_and_the_swarm_works_on(tmp_path: Path, home: Path
                 if each.pack is not None:
                     await bus.put(each.commit, each.pack)
                 await bus.post_all([Post.new("eve", proposal_of(each)), Post.new("eve", run_of(each, number))])
+
+            # and whoever opened the arena grants more than the stranger has spent, of what it granted
+            await grant(bus, follower, 1e6, author="operator")
+            assert (limit_usd(follower.board) or 0.0) >= 1e6
 
             # then each hostile proposal has failed with a sentence
             ours = [f"eve-{number}" for number in range(len(bad))]

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -60,7 +60,8 @@ class Swarm:
     async def kill(self, *names: str) -> None:
         """Kill the named processes, all if none is named, with a signal that cannot be caught."""
         for name in names or tuple(self.running):
-            self.running[name].send_signal(signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended by itself
+                self.running[name].send_signal(signal.SIGKILL)
         for name in names or tuple(self.running):
             await self.running.pop(name).aclose()
 
