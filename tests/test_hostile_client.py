@@ -96,6 +96,7 @@ async def test_no_process_ends_and_the_swarm_works_on(tmp_path: Path, home: Path
         bus, _ = await open_arena(hub, folder, home=home)
         follower = Follower(bus, snapshot=settings.snapshot_file(home, "tiny"))
         await follower.catch_up()
+        swarm.commands["worker"] += ["--price-per-hour", "0"]  # where anybody grants dollars, a worker needs a price
         await swarm.start()
         async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
             tasks.start_soon(follower.follow)
