@@ -28,6 +28,7 @@ from mesh.accounts.issuing import issue
 from mesh.accounts.nkey import check_user_key, is_signed
 from mesh.accounts.rights import MemberRole
 from mesh.board import Board
+from mesh.bounds import MAX_USD_PER_HOUR
 from mesh.errors import AlreadyPosted, UnknownName
 from mesh.events import MemberAdmitted, MemberInvited
 from mesh.membership import join_words, renewal_words, two_clocks
@@ -43,7 +44,7 @@ class _Secret(msgspec.Struct):
     secret: str
     name: str = ""
     nkey: str = ""
-    price_per_hour_usd: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    price_per_hour_usd: Annotated[float, Meta(ge=0, le=MAX_USD_PER_HOUR)] | None = None
     slots: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
 
 
