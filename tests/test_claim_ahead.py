@@ -1,5 +1,6 @@
 """A slot whose runs are short claims the next one while a run goes on; nothing is lost, doubled or kept from others."""
 
+import itertools
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def until_staged(arena: Arena) -> Path:
     """Wait until the files of the run `next` are laid out, and return its folder."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while True:
             for path in arena.home.glob("runs/*/*/trial/train.py"):
                 with suppress(OSError):
@@ -86,16 +87,23 @@ async def test_a_new_version_of_the_arena_throws_away_what_was_laid_out_for_the_
     assert len([finish for finish in await arena.all(RunFinished) if finish.run == "next"]) == 1
 
 
-async def ready_to_claim(gate: Gate) -> None:
-    """Have a worker that has done a short run, does another one that waits at the gate, and may claim a third."""
+async def ready_to_claim(gate: Gate) -> int:
+    """Have a worker that has done a short run, does another one that waits at the gate, and may claim a third.
+
+    Returns how many trials have begun.
+    """
     gate.open()
     await gate.worker()
-    await gate.ask("short")
-    await gate.finished("short")
+    for number in itertools.count(1):  # on a busy machine a run may take longer than what counts as short
+        await gate.ask(f"short{number}")
+        finish = await gate.finished(f"short{number}")
+        if finish.trial_s + finish.score_s < attempt.SHORT_S - 0.01:
+            break
     gate.close()
     await gate.ask("current")
-    await gate.begun(2)
+    await gate.begun(number + 1)
     await gate.ask("next")
+    return number + 1
 
 
 async def claimed(gate: Gate, count: int) -> None:
@@ -103,7 +111,7 @@ async def claimed(gate: Gate, count: int) -> None:
     nc = await nats.connect(gate.on.server.url)
     try:
         consumer = nc.jetstream()
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while True:
                 info = await consumer.consumer_info(stream_of(gate.on.bus.arena), "workers_run-requested-explore")
                 if info.num_ack_pending == count:
@@ -115,10 +123,10 @@ async def claimed(gate: Gate, count: int) -> None:
 
 async def test_a_claimed_run_is_not_kept_from_an_idle_worker_while_a_run_takes_long(home: Path) -> None:
     async with a_gate(home) as gate:
-        await ready_to_claim(gate)
+        begun = await ready_to_claim(gate)
         await claimed(gate, 2)
         await gate.worker("other")
-        await gate.begun(3)  # at the gate: the first worker has not ended its run
+        await gate.begun(begun + 1)  # at the gate: the first worker has not ended its run
         gate.open()
         for run in ("current", "next"):
             assert isinstance((await gate.finished(run)).outcome, Scored)
@@ -138,7 +146,8 @@ async def test_a_worker_that_is_killed_loses_neither_its_run_nor_the_one_that_it
         runs = gate.on.follower.board.runs
         assert (runs["current"].attempts, runs["next"].attempts) == (2, 1)  # what never began cost no attempt
         finishes = [finish.run for finish in gate.facts(RunFinished) if isinstance(finish, RunFinished)]
-        assert sorted(finishes) == ["current", "next", "short"]
+        assert [finishes.count(run) for run in ("current", "next")] == [1, 1]
+        assert len(finishes) == len(set(finishes))
 
 
 @pytest.mark.parametrize(("slots", "waiting", "spare"), [(1, 0, False), (1, 1, True), (2, 1, False), (2, 2, True)])
