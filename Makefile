@@ -2,7 +2,7 @@
 PYTHON ?= python3
 ARENA ?= nanolm
 # Test processes: more than the two cores of CI, because most tests wait for processes that they start.
-JOBS ?= 6
+JOBS ?= 4
 VENV := .venv
 # Byte code is kept, even where the environment says otherwise: else every process of a swarm compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE

@@ -192,6 +192,8 @@ class _Round:
             bus = await hub.arena("tiny")
             follower = Follower(bus)
             await follower.catch_up()
+            # Whoever measured a score does not audit it: one that has measured nothing may do every run that is left.
+            swarm.commands["worker"] = ["last" if word == "worker" else word for word in swarm.commands["worker"]]
             await swarm.start("worker", "projector")
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(follower.follow)
