@@ -22,7 +22,8 @@ async def close_client(nc: Client) -> None:
     """Close a client, also one that has closed itself, within a few seconds."""
     with anyio.move_on_after(2, shield=True), suppress(*TRANSIENT):
         try:
-            await nc.close()
+            with suppress(*TRANSIENT):  # of what could no longer be sent
+                await nc.close()
             # nats-py leaves the socket of an interrupted first connection open.
             transport: Any = nc._transport
             if transport is not None:

@@ -7,11 +7,13 @@ Whoever may publish chooses the bytes of a subject and of headers, and the serve
 connection at some of them, so one message could close the log to all who read it. Here nothing ends at any bytes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport, Transport
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 STORED = b"\r\nNats-Sequence: "
@@ -126,8 +128,39 @@ def take_with_headers(nc: Client, subscription: Subscription, taker: _HeadedTake
             parser.headed.pop(sid, None)
 
 
+class _Transport(TcpTransport):
+    """nats-py's, where a write to a TLS connection that is closed is the same error as to one without TLS.
+
+    asyncio raises AttributeError there, which nats-py takes for no loss of the connection.
+    """
+
+    def write(self, payload: bytes) -> None:
+        with _loss_of_connection():
+            super().write(payload)  # type: ignore[no-untyped-call]
+
+    def writelines(self, payload: Iterable[bytes]) -> None:
+        with _loss_of_connection():
+            super().writelines(payload)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _loss_of_connection() -> Iterator[None]:
+    try:
+        yield
+    except AttributeError:
+        raise ConnectionResetError("the connection is closed") from None
+
+
 class SteadyClient(Client):
-    """A client that no message ends."""
+    """A client that no message ends, and no loss of the connection while it writes."""
+
+    @property
+    def _transport(self) -> Transport | None:
+        return self._steady
+
+    @_transport.setter
+    def _transport(self, made: Transport | None) -> None:
+        self._steady = _Transport() if type(made) is TcpTransport else made  # type: ignore[no-untyped-call]
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         readable = subject if subject.isascii() else subject.decode(errors="replace").encode()

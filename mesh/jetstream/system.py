@@ -22,6 +22,7 @@ from mesh.errors import BadInput, BusRefused, BusUnavailable
 from mesh.jetstream.address import parse_address
 from mesh.jetstream.closing import TRANSIENT, close_client
 from mesh.jetstream.credentials import proof
+from mesh.jetstream.quick import SteadyClient
 
 _UPDATE = "$SYS.REQ.CLAIMS.UPDATE"
 _CONNECTIONS = "$SYS.REQ.SERVER.PING.CONNZ"
@@ -44,7 +45,7 @@ async def system_account(url: str, credentials: Path, *, patience_s: float = 5.0
         BusUnavailable: no server answers, or it refuses this user.
     """
     servers, shown = parse_address(url)
-    nc = Client()
+    nc = SteadyClient()
     told = ""
 
     async def note(error: Exception) -> None:
