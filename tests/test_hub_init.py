@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from benchmarks.parts.ports import free_ports
 from mesh.accounts.certificates import hash_of_certificate
 from mesh.accounts.claims import claims_of, verified_claims
 from mesh.accounts.hub_folder import ACCOUNTS, HubFolder
@@ -22,7 +23,7 @@ from mesh.accounts.rights import ROLE_NAMES
 from mesh.errors import BadInput
 from mesh.server import find_binary
 from mesh_cli.exit import ExitCode
-from tests.support.hub_of_members import free_port, is_stored, member_creds, new_hub, server_of, speaker
+from tests.support.hub_of_members import is_stored, member_creds, new_hub, server_of, speaker
 from tests.test_cli import Mesh, mesh, refused
 
 __all__ = ["mesh"]
@@ -244,7 +245,7 @@ def test_the_command_makes_a_hub_and_says_what_to_do_next(
     mesh: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MESH_HOME", str(tmp_path / "home"))
-    port = str(free_port())
+    port = str(free_ports(1)[0])
     done = mesh("hub", "init", "--host", "hub.example.org", "--port", port, "--disk-gb", "2")
     folder = tmp_path / "home" / "hub"
     assert (done.code, done.out) == (ExitCode.OK, f"{folder}\n")

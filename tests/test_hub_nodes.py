@@ -11,6 +11,7 @@ import anyio
 import nats.errors
 import pytest
 
+from benchmarks.parts.ports import free_ports
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
 from mesh.accounts.issuing import revoke_key
@@ -19,7 +20,7 @@ from mesh.errors import BadInput
 from mesh.jetstream.system import system_account
 from mesh.server import find_binary
 from mesh_cli.exit import ExitCode
-from tests.support.hub_of_members import JS, Speaker, free_port, is_stored, member_creds, speaker
+from tests.support.hub_of_members import JS, Speaker, is_stored, member_creds, speaker
 from tests.test_cli import Mesh, mesh, refused
 
 __all__ = ["mesh"]
@@ -64,8 +65,9 @@ async def patiently(who: Speaker, subject: str, data: bytes) -> None:
 
 
 async def test_three_servers_that_know_only_their_own_folders_keep_the_log_and_the_members(tmp_path: Path) -> None:
-    nodes = [f"{address}:{free_port()}" for address in MACHINES]
-    hub = init_hub(tmp_path / "hub", nodes=nodes, port=free_port(), disk_bytes=1 << 30)[0]
+    port, *ports = free_ports(1 + len(MACHINES))
+    nodes = [f"{address}:{own}" for address, own in zip(MACHINES, ports, strict=True)]
+    hub = init_hub(tmp_path / "hub", nodes=nodes, port=port, disk_bytes=1 << 30)[0]
     urls = hub.server_url.split(",")
     async with AsyncExitStack() as stack:
         processes = []

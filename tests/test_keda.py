@@ -1,7 +1,6 @@
 """KEDA's own question to a real nats-server: the lag of each trigger of `deploy/kubernetes/workers.yaml`."""
 
 import json
-import socket
 import subprocess
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +13,7 @@ import anyio.to_thread
 import pytest
 import yaml
 
+from benchmarks.parts.ports import free_ports
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
 from mesh.bus import ArenaBus, Delivery
@@ -26,14 +26,6 @@ from mesh.wire import Post
 from tests.support.follower import ROOT
 
 HUB_KEY = "AHUBKEY"
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import functools
 import os
 import re
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import anyio
 
+from benchmarks.parts.ports import free_ports
 from mesh.jetstream import JetStreamHub
 from mesh.parent_death import die_with_parent
 from mesh.server import find_binary
@@ -113,15 +113,3 @@ async def three_servers(
     finally:
         with anyio.CancelScope(shield=True):
             await servers.end()
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody uses now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

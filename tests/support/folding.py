@@ -85,7 +85,7 @@ async def projecting(hub: Hub, path: Path) -> AsyncIterator[None]:
 
 
 async def ask(bus: MemoryBus, sql: str, **limits: Any) -> Answer | Refusal:
-    return decode_reply(await bus.ask(SERVICE, encode(Query(sql, **limits)), timeout_s=30))
+    return decode_reply(await bus.ask(SERVICE, encode(Query(sql, **limits)), timeout_s=60))
 
 
 async def ask_until(bus: MemoryBus, seq: int) -> None:

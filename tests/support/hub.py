@@ -51,7 +51,7 @@ async def gateway(
             with anyio.CancelScope(shield=True):
                 with suppress(ProcessLookupError):  # a test may have killed it
                     process.send_signal(signal.SIGINT)
-                with anyio.move_on_after(15):
+                with anyio.move_on_after(60):
                     await process.wait()
                 if process.returncode is None:
                     process.kill()

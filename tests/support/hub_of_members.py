@@ -1,7 +1,6 @@
 """A hub with accounts whose real nats-server runs, and clients of it that say what they like."""
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -14,6 +13,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from benchmarks.parts.ports import free_ports
 from mesh import wire
 from mesh.accounts.creds_file import write_creds
 from mesh.accounts.hub_folder import HubFolder
@@ -32,15 +32,9 @@ Answer = dict[str, Any]
 """The answer of a server; `refused` has its word where a permission forbids the question, `silent` where none came."""
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def new_hub(folder: Path) -> HubFolder:
     """Make a hub on loopback with a port of its own."""
-    return init_hub(folder, port=free_port(), disk_bytes=4 << 30)[0]
+    return init_hub(folder, port=free_ports(1)[0], disk_bytes=4 << 30)[0]
 
 
 @contextmanager
@@ -99,7 +93,7 @@ class Speaker:
         before = len(self.told)
         subscription = await self.nc.subscribe(subject)
         for _ in range(2):  # the first ping of nats-py may overtake the subscription
-            await self.nc.flush(20)
+            await self.nc.flush(60)
         forbidden = any("permissions violation" in word.lower() for word in self.told[before:])
         with suppress(nats.errors.Error):
             await subscription.unsubscribe()
@@ -135,12 +129,12 @@ async def speaker(hub: HubFolder, creds: Path, name: str, *, inbox: str = "", ur
         name=name,
         error_cb=note,
         allow_reconnect=False,
-        connect_timeout=10,
+        connect_timeout=60,
         inbox_prefix=inbox or f"_INBOX_{name}",
         **proof(creds),
     )
     try:
-        await found.nc.flush(10)
+        await found.nc.flush(60)
         yield found
     finally:
         await close_client(found.nc)

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import anyio
 import anyio.abc
 
+from benchmarks.parts.ports import free_ports
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
 
@@ -57,15 +57,6 @@ class RunningHub(NamedTuple):
         return found[1]
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that are free now."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
-
-
 def new_hub(folder: Path) -> HubFolder:
     """Make a hub on loopback, on free ports."""
     port, door_port = free_ports(2)
@@ -93,7 +84,7 @@ async def ended(process: anyio.abc.Process, number: signal.Signals = signal.SIGI
     """End a process with a signal; kill it if it does not."""
     with suppress(ProcessLookupError):
         process.send_signal(number)
-    with anyio.move_on_after(20):
+    with anyio.move_on_after(100):
         await process.wait()
     if process.returncode is None:
         process.kill()

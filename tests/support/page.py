@@ -49,7 +49,7 @@ async def web(home: Path, nats: str, arena: str, *words: str, token: str = TOKEN
             with anyio.CancelScope(shield=True):
                 with suppress(ProcessLookupError):  # a test may have killed it
                     process.send_signal(signal.SIGINT)
-                with anyio.move_on_after(10):
+                with anyio.move_on_after(60):
                     await process.wait()
                 if process.returncode is None:
                     process.kill()

@@ -68,7 +68,7 @@ class Terminal:
         self._seen += match.end()
         return match
 
-    def until_signals(self, *, within_s: float = 30.0) -> None:
+    def until_signals(self, *, within_s: float = 60.0) -> None:
         """Wait until Ctrl-C is a signal: it is an ordinary key while a prompt reads."""
         end = time.monotonic() + within_s
         while not termios.tcgetattr(self._ours)[3] & termios.ISIG:
@@ -91,7 +91,7 @@ class Terminal:
 
     def code(self) -> int:
         """Wait for the end of the command and return its exit code."""
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def _unseen(self) -> str:
         return _plain(self.drawn)[self._seen :]
@@ -113,7 +113,7 @@ class Terminal:
     ) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(60)
         os.close(self._ours)
 
 
