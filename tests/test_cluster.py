@@ -104,6 +104,16 @@ async def cluster(folder: Path) -> AsyncIterator[tuple[Servers, JetStreamHub, Je
             yield servers, hub, await hub.arena("a", create=True)
 
 
+async def until_taken(servers: Servers, *nodes: int) -> None:
+    """Wait until these servers take connections."""
+    for node in nodes:
+        while True:
+            with suppress(OSError):
+                async with await anyio.connect_tcp("127.0.0.1", servers.ports[node]):
+                    break
+            await anyio.sleep(0.02)
+
+
 async def test_while_leader_follower_and_quorum_are_killed_no_fact_is_lost_or_doubled_and_no_run_begins_twice(
     tmp_path: Path,
 ) -> None:
@@ -146,9 +156,12 @@ async def test_while_leader_follower_and_quorum_are_killed_no_fact_is_lost_or_do
                 leader = await servers.leader(hub, "a")
                 pair = (leader, leader % 3 + 1)
                 await servers.end(*pair)
-                await anyio.sleep(1)  # what was already on its way
-                before = len(posters.acked)
-                await anyio.sleep(3)
+                for pause_s in (1, 5, 10):  # for what was already on its way
+                    await anyio.sleep(pause_s)
+                    before = len(posters.acked)
+                    await anyio.sleep(3)
+                    if len(posters.acked) == before:
+                        break
                 assert len(posters.acked) == before  # one server of three acknowledges nothing
                 servers.start(*pair)
                 await posters.more()
@@ -185,7 +198,7 @@ async def test_a_cluster_keeps_three_copies_and_gives_leases_and_patience_that_o
     async with cluster(tmp_path / "three") as (_, hub, bus):
         await bus.put("x" * 64, b"data")
         await bus.keep("y" * 64, b"call")
-        with anyio.fail_after(5), pytest.raises(ObjectMissing):
+        with anyio.fail_after(CLUSTER_PATIENCE_S / 2), pytest.raises(ObjectMissing):
             await bus.get("z" * 64)
         await bus.post(request("r1"))
         async with aclosing(bus.work("workers", ["run.requested.explore"], lease_s=5)) as jobs:
@@ -230,7 +243,7 @@ async def test_an_arena_wants_a_cluster_of_three_servers_and_waits_a_little_for_
     with anyio.fail_after(PATIENCE_S):
         async with three_servers(tmp_path, 1, 2, block=block) as servers:
             async with connect(servers.url, outage_s=60) as hub:
-                hub.link.patience_s = 2
+                hub.link.patience_s = 8
                 with pytest.raises(BusRefused) as refused:
                     await hub.arena("a", create=True)
                 shown = ",".join(f"nats://127.0.0.1:{port}" for port in servers.ports.values())
@@ -258,8 +271,9 @@ async def test_two_of_three_servers_are_enough_to_make_a_log_and_the_third_gets_
 async def test_one_server_of_a_cluster_alone_is_told_in_one_sentence(tmp_path: Path) -> None:
     with anyio.fail_after(PATIENCE_S):
         async with three_servers(tmp_path, 1) as servers:
+            await until_taken(servers, 1)
             with pytest.raises(BusUnavailable, match=r"^the NATS cluster at nats.* has no leader: start more of its"):
-                async with connect(servers.url, patience_s=1, outage_s=2):
+                async with connect(servers.url, patience_s=5, outage_s=2):
                     pass
 
 
@@ -308,8 +322,9 @@ async def test_the_block_that_is_written_for_each_server_makes_a_cluster_that_no
 
     with anyio.fail_after(PATIENCE_S):
         async with three_servers(tmp_path, block=block) as servers:
+            await until_taken(servers, *NODES)
             with pytest.raises(BusUnavailable, match="has no leader"):  # the third one has another secret
-                async with connect(servers.url, patience_s=1, outage_s=2):
+                async with connect(servers.url, patience_s=5, outage_s=2):
                     pass
             await servers.end(3)
             config = tmp_path / "node-3" / "nats.conf"
