@@ -31,7 +31,7 @@ from gpu_worker.exclusive import turn
 async def main():
     async with turn(alone=True, gives_up=lambda: False, folder=Path(sys.argv[1])):
         print("held", flush=True)
-        await anyio.sleep(60)
+        await anyio.sleep(600)
 
 anyio.run(main)
 """
@@ -134,7 +134,7 @@ async def test_a_killed_holder_keeps_nobody_out_and_a_draining_worker_gives_up(t
             async with turn(alone=False, gives_up=lambda: False, folder=tmp_path):
                 pass
         holder.send_signal(signal.SIGKILL)
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with turn(alone=True, gives_up=lambda: False, folder=tmp_path) as is_mine:
                 assert is_mine
 

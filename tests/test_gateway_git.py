@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from mesh.jetstream import connect
 from mesh.server import EmbeddedServer
 from tests.support.arenas import ARENA, SCORE, TRAIN, write_arena
 from tests.support.commits import Git
@@ -281,8 +282,8 @@ async def test_a_push_whose_gateway_is_killed_half_way_is_completed_by_saying_it
     made = [git.commit(FILES, "baseline")]
     made += [git.commit({"notes.txt": b"%d\n" % number}, f"note {number}") for number in range(150)]
     made.append(git.commit({"train.py": TRAIN.replace("1.0 ", "0.3 ").encode()}, "nearest"))
-    bundle, here = git.bundle("HEAD"), list[str]()
-    async with gateway(home, server.url) as hub:
+    bundle = git.bundle("HEAD")
+    async with connect(server.url) as log, gateway(home, server.url) as hub:
         key = await register(hub.url, "eve")
         async with anyio.create_task_group() as tasks:
 
@@ -290,13 +291,15 @@ async def test_a_push_whose_gateway_is_killed_half_way_is_completed_by_saying_it
                 command = ["curl", "-s", "-H", f"Authorization: Bearer {key}", "--data-binary", f"@{bundle}"]
                 await anyio.run_process([*command, f"{hub.url}/api/git/push"], check=False)
 
+            bus = await log.arena("tiny")
+            before = await bus.head()
             tasks.start_soon(push)
             with anyio.fail_after(120):
-                while not here:
-                    here = [each["hash"] for each in await commits(hub, key, "commits?agent=eve&limit=999")]
+                while await bus.head() == before:
+                    pass
             hub.process.kill()
-    assert len(here) < len(made)
     async with gateway(home, server.url) as hub:
+        assert 0 < len(await commits(hub, key, "commits?agent=eve&limit=999")) < len(made)
         done = await pushed(hub, key, bundle)
         assert (done.status, done.json["hashes"]) == (201, [made[-1]])
         assert done.json["heads"][0]["refused"] == ""

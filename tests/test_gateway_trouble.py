@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+import httpx
 import pytest
 
 from mesh.events import ArenaClosed, Origin, ProposalPosted
@@ -89,8 +90,12 @@ async def test_the_page_of_the_only_arena_is_beside_it(hub: Hub) -> None:
     page = await curl(f"{hub.url}/")
     assert page.headers["content-type"].startswith("text/html")
     assert (await curl(f"{hub.url}/api/state")).json["arena"]["name"] == "tiny"
-    stream = await curl(f"{hub.url}/api/events", "--max-time", "2", "-H", "Accept: text/event-stream")
-    assert stream.headers["content-type"].startswith("text/event-stream")
+    accepts = {"Accept": "text/event-stream"}
+    async with (
+        httpx.AsyncClient(timeout=60) as http,
+        http.stream("GET", f"{hub.url}/api/events", headers=accepts) as it,
+    ):
+        assert it.headers["content-type"].startswith("text/event-stream")
     rows = await curl(f"{hub.url}/api/sql", data={"sql": "SELECT count(*) AS n FROM proposals"})
     assert rows.status == 200
     key = await register(hub.url, "ann-1")

@@ -61,7 +61,7 @@ async def supervisor(request: pytest.FixtureRequest) -> AsyncIterator[Supervisor
 async def end_of(supervisor: Supervisor, folder: Path, code: str, policy: Policy | None = None) -> Ending:
     env = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": supervisor.token}
     launch = Launch((sys.executable, "-I", "-S", "-c", BEGIN + code), env, str(folder), policy or Policy(seccomp=True))
-    with anyio.fail_after(60):
+    with anyio.fail_after(150):
         return await supervisor.run(Request(launch, LIMITS, watch=[str(folder)]))
 
 

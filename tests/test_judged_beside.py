@@ -25,7 +25,7 @@ __all__ = ["arena"]
 
 PRINTED = msgspec.structs.replace(SPEC, score=ScoreSpec(how="stdout", pattern=r"^loss: (\S+)$"))
 PRINT = "print('loss: 1.5')\n"
-WAIT = "for _ in range(800):\n    if os.path.exists('go'):\n        break\n    time.sleep(0.01)\n"
+WAIT = "for _ in range(6000):\n    if os.path.exists('go'):\n        break\n    time.sleep(0.01)\n"
 
 
 class Followed(Course):
@@ -41,8 +41,8 @@ class Followed(Course):
 async def two_runs(arena: Arena, current: str) -> None:
     """Run `current` after a short run, and let it end when the run `next` is laid out beside it."""
     await arena.finished("short")
-    await arena.request(f"{WAIT}{current}", "current")
-    with anyio.fail_after(30):
+    await arena.request(f"{WAIT}{current}", "current", deadline_s=100)
+    with anyio.fail_after(60):
         while "current" not in {started.run for started in await arena.all(RunStarted)}:
             await anyio.sleep(0.005)
         earlier = [course for course in Followed.every if course.follows]
@@ -87,7 +87,7 @@ async def test_the_next_run_begins_before_the_one_before_is_judged(
     await arena.request(PRINT, "short")
 
     async def begun() -> None:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while "next" not in [start.run for start in await arena.all(RunStarted)]:
                 await anyio.sleep(0.01)
 
@@ -149,7 +149,7 @@ async def test_a_claimed_run_that_is_thrown_away_does_not_wait_for_the_one_that_
     for run in (first, thrown):
         run.mkdir()
     left = {first, thrown}
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             clearing = Clearing(tasks, left, Sandbox("C"))
             await clearing.begin_to_leave()
