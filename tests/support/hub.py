@@ -44,14 +44,14 @@ async def gateway(
     async with await anyio.open_process(command, env=env, stderr=stderr) as process:
         try:
             assert process.stdout
-            with anyio.fail_after(90):
+            with anyio.fail_after(200):
                 address = (await process.stdout.receive()).decode().strip()
             yield Hub(address, process)
         finally:
             with anyio.CancelScope(shield=True):
                 with suppress(ProcessLookupError):  # a test may have killed it
                     process.send_signal(signal.SIGINT)
-                with anyio.move_on_after(60):
+                with anyio.move_on_after(15):
                     await process.wait()
                 if process.returncode is None:
                     process.kill()

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import anyio
 import anyio.abc
 
-from benchmarks.parts.ports import free_ports
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
+from tests.support.ports import free_ports as free_ports
 
 COMMAND = (sys.executable, "-P", "-m", "mesh_cli")
 
@@ -72,7 +72,7 @@ async def running(hub: HubFolder, *words: str) -> AsyncIterator[RunningHub]:
     async with await anyio.open_process(command, env=env, stderr=sys.stderr) as process:
         try:
             assert process.stdout
-            with anyio.fail_after(90):
+            with anyio.fail_after(200):
                 assert b"https://" in await process.stdout.receive()
             yield RunningHub(hub, process)
         finally:
@@ -84,7 +84,7 @@ async def ended(process: anyio.abc.Process, number: signal.Signals = signal.SIGI
     """End a process with a signal; kill it if it does not."""
     with suppress(ProcessLookupError):
         process.send_signal(number)
-    with anyio.move_on_after(100):
+    with anyio.move_on_after(60):
         await process.wait()
     if process.returncode is None:
         process.kill()
@@ -116,7 +116,7 @@ async def joining(home: Path, words: Sequence[str], *, shows: str) -> AsyncItera
             command, env=env, cwd=home, stdout=out, stderr=subprocess.STDOUT
         ) as process:
             try:
-                with anyio.fail_after(90):
+                with anyio.fail_after(200):
                     while shows not in log.read_text("utf-8", "replace"):
                         assert process.returncode is None, log.read_text("utf-8", "replace")
                         await anyio.sleep(0.02)

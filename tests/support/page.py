@@ -42,14 +42,14 @@ async def web(home: Path, nats: str, arena: str, *words: str, token: str = TOKEN
             assert process.stdin
             assert process.stdout
             await process.stdin.send(f"{token}\n".encode())
-            with anyio.fail_after(90):
+            with anyio.fail_after(200):
                 address = (await process.stdout.receive()).decode().strip()
             yield address
         finally:
             with anyio.CancelScope(shield=True):
                 with suppress(ProcessLookupError):  # a test may have killed it
                     process.send_signal(signal.SIGINT)
-                with anyio.move_on_after(60):
+                with anyio.move_on_after(10):
                     await process.wait()
                 if process.returncode is None:
                     process.kill()
