@@ -3,6 +3,7 @@
 import stat
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -49,13 +50,28 @@ async def two_runs(arena: Arena, current: str) -> None:
         await arena.request(f"# 2\n{PRINT}", "next")
         while not any(course.follows for course in Followed.every if course not in earlier):
             await anyio.sleep(0.005)
-        while not (waiting := [path for path in arena.home.glob("runs/*/*/trial") if _waits(path / "train.py")]):
+        while not (waiting := _waiting(arena)):
             await anyio.sleep(0.005)  # that a run begins is posted while it is laid out
     (waiting[0] / "go").touch()
 
 
-def _waits(program: Path) -> bool:
-    return program.exists() and "'go'" in program.read_text()
+def _waiting(arena: Arena) -> list[Path]:
+    """The folders of trials that wait until they may end."""
+    found: list[Path] = []
+    for program in arena.home.glob("runs/*/*/trial/train.py"):
+        with suppress(OSError):  # one that is deleted meanwhile
+            if "'go'" in program.read_text():
+                found.append(program.parent)
+    return found
+
+
+async def let_go(arena: Arena) -> None:
+    """Let every trial end, also one that begins later."""
+    while True:
+        with suppress(OSError):
+            for folder in _waiting(arena):
+                (folder / "go").touch()
+        await anyio.sleep(0.05)
 
 
 @pytest.fixture
@@ -114,8 +130,9 @@ async def test_trouble_while_a_run_is_judged_beside_the_next_one_costs_neither_o
         raise HostTrouble("the disk is full")
 
     judging(fail)
-    async with arena.worker():
+    async with arena.worker() as tasks:
         await two_runs(arena, PRINT)
+        tasks.start_soon(let_go, arena)  # the second attempt
         ends = [await arena.finished(run) for run in ("current", "next")]
     assert [isinstance(end.outcome, Scored) for end in ends] == [True, True]
     assert ends[0].attempt == 2
