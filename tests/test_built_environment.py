@@ -124,7 +124,7 @@ async def test_an_installer_ends_with_the_process_that_started_it(tmp_path: Path
         command = [sys.executable, "-c", KILLED, str(tmp_path / "requirements.txt"), str(tmp_path / "environments")]
         patient = {**os.environ, "PIP_DEFAULT_TIMEOUT": "600", "UV_HTTP_TIMEOUT": "600"}
         async with await anyio.open_process(command, env=patient) as builder:
-            with anyio.fail_after(60):
+            with anyio.fail_after(150):
                 asked, _ = await anyio.to_thread.run_sync(index.accept, abandon_on_cancel=True)
             builder.send_signal(signal.SIGKILL)
         with asked:

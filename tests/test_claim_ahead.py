@@ -40,7 +40,7 @@ for _ in range(6000):
 
 async def folder_of(arena: Arena, mark: str) -> Path:
     """Wait until the files of a run are laid out, and return its folder."""
-    with anyio.fail_after(60):
+    with anyio.fail_after(150):
         while True:
             for path in arena.home.glob("runs/*/*/trial/train.py"):
                 with suppress(OSError):
@@ -134,7 +134,7 @@ async def claimed(gate: Gate, count: int) -> None:
     nc = await nats.connect(gate.on.server.url)
     try:
         consumer = nc.jetstream()
-        with anyio.fail_after(60):
+        with anyio.fail_after(150):
             while True:
                 info = await consumer.consumer_info(stream_of(gate.on.bus.arena), "workers_run-requested-explore")
                 if info.delivered and info.delivered.consumer_seq >= count:

@@ -204,7 +204,7 @@ def program(hub: str, folder: Path, name: str, between: str = "") -> str:
     git.commit(FILES, f"where {name} comes from")
     env = {"HUB": hub, "NAME": name, "HOME": str(folder), "PATH": "/usr/local/bin:/usr/bin:/bin", "BETWEEN": between}
     env |= {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    done = subprocess.run(["bash", "-c", PROGRAM], cwd=git.folder, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(["bash", "-c", PROGRAM], cwd=git.folder, env=env, capture_output=True, text=True, timeout=850)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1]
 
@@ -231,7 +231,7 @@ async def test_the_program_of_agenthub_works_with_its_hub_alone_edited_twice_in_
 
 async def told(folder: Path, step: str) -> None:
     """Wait until the program has come to a step."""
-    with anyio.fail_after(120):
+    with anyio.fail_after(300):
         while not (folder / f"{step}.asked").exists():
             await anyio.sleep(0.05)
 
@@ -262,7 +262,7 @@ async def test_the_program_goes_on_where_gateway_and_server_are_killed_between_i
                 await killed(server)
         async with gateway(home, server.url, listen=listen) as hub:
             (between / f"{STEPS[-1]}.go").touch()
-            with anyio.fail_after(120):
+            with anyio.fail_after(300):
                 while not ends:
                     await anyio.sleep(0.1)
             key = await register(hub.url, "reader")
@@ -294,7 +294,7 @@ async def test_a_push_whose_gateway_is_killed_half_way_is_completed_by_saying_it
             bus = await log.arena("tiny")
             before = await bus.head()
             tasks.start_soon(push)
-            with anyio.fail_after(120):
+            with anyio.fail_after(300):
                 while await bus.head() == before:
                     pass
             hub.process.kill()

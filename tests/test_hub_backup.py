@@ -97,7 +97,7 @@ async def test_a_restored_log_is_the_copied_one_byte_for_byte_while_posts_went_o
             await going_on.wait()
             listed = await back_up(hub, target, None)
             before = await bus.head()
-            with anyio.fail_after(60):
+            with anyio.fail_after(150):
                 while await bus.head() == before:  # nobody was held back
                     await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
@@ -131,12 +131,12 @@ async def test_a_restored_queue_goes_on_where_the_copied_one_was(tmp_path: Path)
 
     async with server(tmp_path / "old") as hub:
         bus = await filled(hub)
-        with anyio.fail_after(60):
+        with anyio.fail_after(150):
             assert await take(bus) == "a 0"
         await back_up(hub, tmp_path / "backup", None)
     async with server(tmp_path / "new") as hub:
         await restore_streams(hub, checked_backup(tmp_path / "backup"), tmp_path / "backup")
-        with anyio.fail_after(60):
+        with anyio.fail_after(150):
             assert await take(await hub.arena("a")) == "a 1"
 
 

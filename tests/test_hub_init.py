@@ -292,6 +292,6 @@ async def test_the_products_own_client_reaches_a_hub_with_credentials_alone(tmp_
 
     hub = new_hub(tmp_path / "hub")
     with server_of(hub):
-        with anyio.fail_after(60):
+        with anyio.fail_after(150):
             async with connect(hub.own_url, credentials=hub.hub_creds) as found:
                 assert await found.arenas() == []

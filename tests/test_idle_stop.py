@@ -20,7 +20,7 @@ async def test_a_worker_without_a_run_leaves_and_says_why(tmp_path: Path) -> Non
     arena = Arena(await MemoryHub().arena("a", create=True), tmp_path)
     await arena.open()
     began = anyio.current_time()
-    with anyio.fail_after(60):
+    with anyio.fail_after(150):
         why = await run_worker(
             arena.bus, name="w", slots=1, device="cpu", home=arena.home, sandbox="none", idle_stop_s=IDLE_S
         )

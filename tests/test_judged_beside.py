@@ -43,7 +43,7 @@ async def two_runs(arena: Arena, current: str) -> None:
     """Run `current` after a short run, and let it end when the run `next` is laid out beside it."""
     await arena.finished("short")
     await arena.request(f"{WAIT}{current}", "current", deadline_s=100)
-    with anyio.fail_after(60):
+    with anyio.fail_after(150):
         while "current" not in {started.run for started in await arena.all(RunStarted)}:
             await anyio.sleep(0.005)
         earlier = [course for course in Followed.every if course.follows]
@@ -103,7 +103,7 @@ async def test_the_next_run_begins_before_the_one_before_is_judged(
     await arena.request(PRINT, "short")
 
     async def begun() -> None:
-        with anyio.fail_after(60):
+        with anyio.fail_after(150):
             while "next" not in [start.run for start in await arena.all(RunStarted)]:
                 await anyio.sleep(0.01)
 
@@ -166,7 +166,7 @@ async def test_a_claimed_run_that_is_thrown_away_does_not_wait_for_the_one_that_
     for run in (first, thrown):
         run.mkdir()
     left = {first, thrown}
-    with anyio.fail_after(60):
+    with anyio.fail_after(150):
         async with anyio.create_task_group() as tasks:
             clearing = Clearing(tasks, left, Sandbox("C"))
             await clearing.begin_to_leave()
