@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -78,6 +78,15 @@ class Servers:
             process = self._processes.pop(node)
             while process.poll() is None:
                 await anyio.sleep(0.02)
+
+    async def until_taken(self, *nodes: int) -> None:
+        """Wait until these servers take connections."""
+        for node in nodes:
+            while True:
+                with suppress(OSError):
+                    async with await anyio.connect_tcp("127.0.0.1", self.ports[node]):
+                        break
+                await anyio.sleep(_LOOK_EVERY_S)
 
     async def leader(self, hub: JetStreamHub, arena: str) -> int:
         """Wait until the log of an arena has a leader, and return its number."""
