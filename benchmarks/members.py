@@ -10,7 +10,6 @@ connection of the member is closed. `flood_s` is how long a member floods until 
 """
 
 import os
-import socket
 import statistics
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from nats.aio.client import Client
 from benchmarks.gateway import ARENA, PROGRAM
 from benchmarks.parts.flooding import flood_beside_honest, member_client
 from benchmarks.parts.harness import Figures, Goal, say
+from benchmarks.parts.ports import free_ports
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
 from mesh.bus import ArenaBus
@@ -57,7 +57,7 @@ async def measure(quick: bool) -> Figures:
         folder.mkdir()
         (folder / "arena.toml").write_text(ARENA, encoding="utf-8")
         (folder / "train.py").write_text(PROGRAM, encoding="utf-8")
-        ports = _free_ports()
+        ports = free_ports(2)
         hub, _ = init_hub(here / "hub", ["127.0.0.1"], port=ports[0], door_port=ports[1])
         async with (
             _running(hub, here),
@@ -184,11 +184,3 @@ async def _joined(home: Path, invitation: str, name: str) -> AsyncIterator[psuti
                 process.terminate()
                 await anyio.sleep(0.1)
                 process.terminate()
-
-
-def _free_ports() -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports

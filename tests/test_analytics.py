@@ -214,7 +214,7 @@ async def test_a_second_projector_is_told_in_one_sentence(tmp_path: Path, server
     path = tmp_path / "a.duckdb"
     projection = Projection.open(path)
     command = [sys.executable, "-m", "analytics", "--nats", server.url, "--db", str(path)]
-    with anyio.fail_after(60):
+    with anyio.fail_after(150):
         done = await anyio.run_process(command, check=False)
     projection.close()
     said = f"analytics: {path} is in use by another projector: stop that one, or name another --db\n"
@@ -223,7 +223,7 @@ async def test_a_second_projector_is_told_in_one_sentence(tmp_path: Path, server
 
 async def test_the_process_folds_answers_and_ends_when_told(tmp_path: Path, server: EmbeddedServer) -> None:
     command = [sys.executable, "-m", "analytics", "--nats", server.url, "--db", str(tmp_path / "a.duckdb")]
-    with anyio.fail_after(60):
+    with anyio.fail_after(150):
         async with connect(server.url) as hub:
             bus = await hub.arena("a", create=True)
             await bus.post_all([Post.new(author, event) for author, event in HISTORY])

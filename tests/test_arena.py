@@ -323,7 +323,6 @@ async def test_an_arena_whose_data_cannot_be_made_does_not_open(
 async def test_data_that_takes_too_long_is_given_up_with_every_process_that_makes_it(
     folder: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.preparation.PREPARE_WITHIN_S", 2)
     pids = tmp_path / "pids"
     making = f"""
 import os, subprocess, sys, time
@@ -331,12 +330,14 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
 open({str(pids)!r}, "w").write(f"{{os.getpid()}} {{child.pid}}")
 time.sleep(300)
 """
-    with (
-        anyio.fail_after(60),
-        pytest.raises(BadArena, match=r"^artifact.prepare did not end within 2 s: make less data, or set artifact"),
-    ):
-        await open_arena(MemoryHub(), write(folder, {"prepare.py": making}), home=home)
-    with anyio.fail_after(30):
+    for within_s in (2, 8, 32):  # on a busy machine it may take longer until there are two processes
+        monkeypatch.setattr("mesh.preparation.PREPARE_WITHIN_S", within_s)
+        sentence = rf"^artifact.prepare did not end within {within_s} s: make less data, or set artifact"
+        with anyio.fail_after(100), pytest.raises(BadArena, match=sentence):
+            await open_arena(MemoryHub(), write(folder, {"prepare.py": making}), home=home)
+        if pids.exists() and pids.read_text():
+            break
+    with anyio.fail_after(100):
         while any(map(running, map(int, pids.read_text().split()))):
             await anyio.sleep(0.01)
 

@@ -134,7 +134,7 @@ async def swarm(folder: Path, home: Path, server: ModelServer, researchers: int,
             if min(answered.values()) >= enough:
                 done.set()
 
-    with anyio.fail_after(150):
+    with anyio.fail_after(400):
         async with anyio.create_task_group() as tasks:
 
             async def work() -> None:

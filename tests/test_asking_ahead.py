@@ -51,7 +51,7 @@ async def test_trouble_after_a_run_was_measured_hands_the_next_one_back_and_lose
     monkeypatch.setattr(SlotLoop, "_next", told)
     monkeypatch.setattr(SlotLoop, "_until_healthy", lambda self, slot: anyio.lowlevel.checkpoint())
     async with arena.worker():
-        with anyio.fail_after(30):
+        with anyio.fail_after(150):
             ends = [await arena.finished(run) for run in runs]
     assert [isinstance(end.outcome, Scored) and end.attempt for end in ends] == [1, 1, 1]
     assert Counter(started.run for started in await arena.all(RunStarted)) == dict.fromkeys(runs, 1)
@@ -111,7 +111,7 @@ async def test_a_run_that_comes_at_the_moment_when_the_supervisor_dies_does_not_
     monkeypatch.setattr(arena.bus, "work", for_long)
     monkeypatch.setattr(Supervisor, "died", die_once)
     async with arena.worker():
-        with anyio.fail_after(30):
+        with anyio.fail_after(150):
             await waits.wait()
             await arena.request(TRAIN)
             assert isinstance((await arena.finished()).outcome, Scored)

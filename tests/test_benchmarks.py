@@ -2,6 +2,7 @@
 
 import datetime as dt
 import importlib
+import os
 import shutil
 import statistics
 import subprocess
@@ -120,10 +121,11 @@ def test_the_rate_of_runs_counts_from_the_request_to_the_last_finish() -> None:
 
 
 def test_a_survivor_of_a_tree_is_found_and_ended() -> None:
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "a-survivor"]) as process:
-        assert kill._survivors("a-survivor") == 1
-        assert process.wait(5) == -9
-    assert kill._survivors("a-survivor") == 0
+    tag = f"a-survivor-{os.getpid()}"
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", tag]) as process:
+        assert kill._survivors(tag) == 1
+        assert process.wait(60) == -9
+    assert kill._survivors(tag) == 0
 
 
 def test_the_final_part_of_nanolm_is_cut_out_of_all_that_a_search_has(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ async def test_the_code_that_answers_the_scorer_has_a_budget_too(arena: Arena) -
     done = await arena.run("pass")
     assert over(done).startswith("the code that answers the score program used ")
     assert over(done).endswith(" s of CPU time; its budget allows 0.3 s")
-    assert 0.3 < done.predict_s < 3
+    assert 0.3 < done.predict_s < 8
 
 
 async def test_a_score_program_with_a_predictor_is_measured_apart(arena: Arena) -> None:

@@ -185,15 +185,15 @@ async def test_an_extended_lease_is_kept(open_bus: OpenBus) -> None:
         taken: list[Entry] = []
 
         async def rival() -> None:
-            async with aclosing(other.work("workers", ["run.requested"], lease_s=1)) as theirs:
+            async with aclosing(other.work("workers", ["run.requested"], lease_s=3)) as theirs:
                 taken.append((await anext(theirs)).entry)
 
         with anyio.fail_after(60):
-            mine = bus.work("workers", ["run.requested"], lease_s=1)
+            mine = bus.work("workers", ["run.requested"], lease_s=3)
             async with anyio.create_task_group() as tasks, aclosing(mine):
                 job = await anext(mine)
                 tasks.start_soon(rival)
-                for _ in range(10):
+                for _ in range(20):  # longer than a lease, each time for a small part of one
                     await anyio.sleep(0.25)
                     await job.extend()
                 await job.done()

@@ -17,21 +17,21 @@ IN_A_CHILD = detached(BOMB) + "import time\n"
 
 
 async def end_of(code: str, *, memory_mb: float = 200) -> Ending:
-    with anyio.fail_after(40):
+    with anyio.fail_after(150):
         async with start_supervisor() as supervisor:
             env = {"PATH": os.environ["PATH"], "MESH_RUN_TOKEN": supervisor.token}
             launch = Launch((sys.executable, "-I", "-S", "-c", code), env, "/")
-            return await supervisor.run(Request(launch, Limits(20, memory_mb=memory_mb)))
+            return await supervisor.run(Request(launch, Limits(60, memory_mb=memory_mb)))
 
 
 @pytest.mark.parametrize(
     "code",
-    [BOMB, f"{IN_A_CHILD}time.sleep(30)", f"{IN_A_CHILD}os.wait()"],
+    [BOMB, f"{IN_A_CHILD}time.sleep(100)", f"{IN_A_CHILD}os.wait()"],
     ids=["the trial itself", "a grandchild that left its session", "a child without which the trial goes on"],
 )
 async def test_a_process_that_the_kernel_kills_is_out_of_memory_and_its_tree_dies_with_it(code: str) -> None:
     ended = await end_of(code)
-    assert (ended.rc, ended.why, ended.seconds < 10) == (None, "memory", True)
+    assert (ended.rc, ended.why, ended.seconds < 40) == (None, "memory", True)
     if ended.bounded:
         assert (
             150 < ended.peak_memory_mb <= 225
@@ -41,10 +41,10 @@ async def test_a_process_that_the_kernel_kills_is_out_of_memory_and_its_tree_die
 
 
 async def test_a_supervisor_that_is_killed_leaves_no_group() -> None:
-    with anyio.fail_after(40):
+    with anyio.fail_after(150):
         async with start_supervisor() as supervisor:
             assert (
-                await supervisor.run(Request(Launch(("true",), dict(os.environ), "/"), Limits(20, memory_mb=200)))
+                await supervisor.run(Request(Launch(("true",), dict(os.environ), "/"), Limits(60, memory_mb=200)))
             ).rc == 0
             supervisor.process.kill()
             await supervisor.process.wait()

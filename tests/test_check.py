@@ -70,7 +70,7 @@ def number(tmp_path: Path) -> Path:
 
 def test_an_attack_that_gets_through_is_shown_and_fails_the_command(number: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mesh_cli", "check", str(number), "--attacks", "--seeds", "2", "--slots", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert lines[:4] == ["number: number, higher is better", "", "baseline", "score 5.0000 (2 seeds: 5.0000, 5.0000)"]
@@ -89,7 +89,7 @@ def test_an_attack_that_gets_through_is_shown_and_fails_the_command(number: Path
 
 def test_a_check_without_attacks_runs_the_baseline_and_prints_json(number: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mesh_cli", "check", str(number), "--seeds", "1", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["arena"], found["metric"], found["attacks"]) == ("number", "number", [])

@@ -39,7 +39,7 @@ def test_a_baseline_that_prints_another_number_says_which_it_prints(tmp_path: Pa
     (number / "number.py").write_text('print("Accuracy: 0.75")\nprint("Loss: 0.1")\n')
     (number / "arena.toml").write_text(ARENA)
     command = [sys.executable, "-m", "mesh_cli", "check", str(number)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=tmp_path)
     assert done.returncode == 1
     why = "score.pattern finds no number in what the run printed; it printed accuracy 0.75, loss 0.1"
     lines = done.stdout.splitlines()
@@ -93,7 +93,7 @@ def test_a_prepare_that_fails_leaves_its_output_beside_the_folder_and_nothing_in
     (folder / "arena.toml").write_text(ARENA.replace('editable = ["number.py"]', prepare))
     env = {name: value for name, value in os.environ.items() if name != "MESH_HOME"} | {"TMPDIR": str(temporary)}
     command = [sys.executable, "-m", "mesh_cli", "check", "."]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=folder, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=folder, env=env)
     assert done.returncode == 2
     said = re.search(r"no table \(its whole output: (.*)\)$", done.stderr.splitlines()[-1])
     assert said

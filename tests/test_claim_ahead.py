@@ -28,15 +28,35 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slot_loop, "HOLD_S", 60)
 
 
-async def until_staged(arena: Arena) -> Path:
-    """Wait until the files of the run `next` are laid out, and return its folder."""
-    with anyio.fail_after(60):
+WAITING = f"""
+for _ in range(6000):
+    if os.path.exists("go"):
+        break
+    time.sleep(0.01)
+# 1
+{GOOD}"""
+"""A trial that goes on until a test lets it end."""
+
+
+async def folder_of(arena: Arena, mark: str) -> Path:
+    """Wait until the files of a run are laid out, and return its folder."""
+    with anyio.fail_after(150):
         while True:
             for path in arena.home.glob("runs/*/*/trial/train.py"):
                 with suppress(OSError):
-                    if "# 2" in path.read_text():
+                    if mark in path.read_text():
                         return path.parent.parent
             await anyio.sleep(0.005)
+
+
+async def until_staged(arena: Arena) -> Path:
+    """Wait until the files of the run `next` are laid out, and return its folder."""
+    return await folder_of(arena, "# 2")
+
+
+async def let_go(arena: Arena) -> None:
+    """Let the run `current` end."""
+    (await folder_of(arena, "# 1") / "trial" / "go").touch()
 
 
 @pytest.mark.usefixtures("patient")
@@ -45,11 +65,12 @@ async def test_the_next_run_is_laid_out_while_a_run_goes_on_and_no_other_user_ma
     await arena.request(GOOD, "short")
     async with arena.worker():
         await arena.finished("short")
-        await arena.request(f"time.sleep(3)\n# 1\n{GOOD}", "current")
+        await arena.request(WAITING, "current", deadline_s=100)
         await arena.request(f"# 2\n{GOOD}", "next")
         staged = await until_staged(arena)
         assert staged.stat().st_mode & 0o777 == 0o700
         assert [start.run for start in await arena.all(RunStarted)] == ["short", "current"]
+        await let_go(arena)
         assert isinstance((await arena.finished("next")).outcome, Scored)
         assert isinstance((await arena.finished("current")).outcome, Scored)
     assert sorted(finish.run for finish in await arena.all(RunFinished)) == ["current", "next", "short"]
@@ -61,10 +82,11 @@ async def test_a_run_that_is_withdrawn_while_a_slot_has_claimed_it_never_begins(
     await arena.request(GOOD, "short")
     async with arena.worker():
         await arena.finished("short")
-        await arena.request(f"time.sleep(3)\n# 1\n{GOOD}", "current")
+        await arena.request(WAITING, "current", deadline_s=100)
         await arena.request(f"# 2\n{GOOD}", "next")
         await until_staged(arena)
         await arena.post(RunKilled(run="next", by="rule", text="not needed any more"))
+        await let_go(arena)
         outcome = (await arena.finished("next")).outcome
     assert isinstance(outcome, Failed)
     assert outcome.reason == "killed"
@@ -77,12 +99,13 @@ async def test_a_new_version_of_the_arena_throws_away_what_was_laid_out_for_the_
     await arena.request(GOOD, "short")
     async with arena.worker():
         await arena.finished("short")
-        await arena.request(f"time.sleep(3)\n# 1\n{GOOD}", "current")
+        await arena.request(WAITING, "current", deadline_s=100)
         await arena.request(f"# 2\n{GOOD}", "next")
         await until_staged(arena)
         [opened] = await arena.all(ArenaOpened)
         score = msgspec.structs.replace(SPEC.score, deadline_s=19)
         await arena.post(msgspec.structs.replace(opened, version=2, spec=msgspec.structs.replace(SPEC, score=score)))
+        await let_go(arena)
         assert isinstance((await arena.finished("next")).outcome, Scored)
     assert len([finish for finish in await arena.all(RunFinished) if finish.run == "next"]) == 1
 
@@ -107,14 +130,14 @@ async def ready_to_claim(gate: Gate) -> int:
 
 
 async def claimed(gate: Gate, count: int) -> None:
-    """Wait until so many runs have a lease."""
+    """Wait until so many runs were given out; a worker gives one that it claimed back after a while."""
     nc = await nats.connect(gate.on.server.url)
     try:
         consumer = nc.jetstream()
-        with anyio.fail_after(60):
+        with anyio.fail_after(150):
             while True:
                 info = await consumer.consumer_info(stream_of(gate.on.bus.arena), "workers_run-requested-explore")
-                if info.num_ack_pending == count:
+                if info.delivered and info.delivered.consumer_seq >= count:
                     return
                 await anyio.sleep(0.01)
     finally:
@@ -124,7 +147,7 @@ async def claimed(gate: Gate, count: int) -> None:
 async def test_a_claimed_run_is_not_kept_from_an_idle_worker_while_a_run_takes_long(home: Path) -> None:
     async with a_gate(home) as gate:
         begun = await ready_to_claim(gate)
-        await claimed(gate, 2)
+        await claimed(gate, begun + 1)
         await gate.worker("other")
         await gate.begun(begun + 1)  # at the gate: the first worker has not ended its run
         gate.open()
@@ -136,8 +159,8 @@ async def test_a_claimed_run_is_not_kept_from_an_idle_worker_while_a_run_takes_l
 
 async def test_a_worker_that_is_killed_loses_neither_its_run_nor_the_one_that_it_has_claimed(home: Path) -> None:
     async with a_gate(home) as gate:
-        await ready_to_claim(gate)
-        await claimed(gate, 2)
+        begun = await ready_to_claim(gate)
+        await claimed(gate, begun + 1)
         await gate.on.swarm.kill("worker")
         await gate.worker("other")
         gate.open()

@@ -22,14 +22,14 @@ def test_ctrl_c_is_how_following_ends_and_stops_a_command_that_waits(lab: Lab) -
         assert following.stdout is not None
         assert following.stdout.readline().strip()
         following.send_signal(signal.SIGINT)
-        assert (*following.communicate(timeout=30), following.returncode) == (b"", b"", ExitCode.OK)
+        assert (*following.communicate(timeout=100), following.returncode) == (b"", b"", ExitCode.OK)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"nats://127.0.0.1:{mute.getsockname()[1]}"
         with subprocess.Popen([*command, "status", "--nats", url], **pipes) as waiting:
             accepted, _ = mute.accept()
             with accepted:
                 waiting.send_signal(signal.SIGINT)
-                assert (*waiting.communicate(timeout=30), waiting.returncode) == (b"", b"", ExitCode.INTERRUPTED)
+                assert (*waiting.communicate(timeout=100), waiting.returncode) == (b"", b"", ExitCode.INTERRUPTED)
 
 
 def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path: Path, mesh: Mesh) -> None:
@@ -43,7 +43,7 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path: Path, mesh:
             assert telling.stderr is not None
             assert telling.stdout.readline().startswith(b'{"seq":1,')
             telling.stdout.close()
-            assert (telling.stderr.read(), telling.wait(30)) == (b"", ExitCode.OK)
+            assert (telling.stderr.read(), telling.wait(100)) == (b"", ExitCode.OK)
         nobody, pipe = os.pipe()
         os.close(nobody)
         command = [sys.executable, "-m", "mesh_cli", "status"]

@@ -152,13 +152,13 @@ for number in range(40):
 
 def test_several_processes_write_one_cache(tmp_path: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "a.git")]) for _ in range(3)]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert [writer.wait(200) for writer in writers] == [0, 0, 0]
     assert git(tmp_path / "a.git", "fsck", "--full", "--strict", "--no-dangling") == ""
     assert not [path for path in objects(tmp_path / "a.git") if path.name.startswith("tmp_")]
 
 
 def git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False, timeout=100)
     lines = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith(("notice:", "dangling"))]
     return "\n".join(lines) if done.returncode == 0 else f"exit {done.returncode}: {done.stderr}"
 
@@ -167,14 +167,17 @@ def git(folder: Path, *words: str) -> str:
 async def test_a_damaged_commit_of_another_repository_is_left_out_and_stops_nobody(
     tmp_path: Path, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    waits_for_ever = kind in ("truncated", "a pipe")  # git sees other damage; who reads takes a second to start
-    monkeypatch.setattr(foreign_commits, "READ_WITHIN_S", 6.0 if waits_for_ever else 60.0)
     other, store = CodeStore(tmp_path / "other.git", bus), CodeStore(tmp_path / "a.git", bus)
     good, bad = (other.commit({"x": text}, message="m", author="ann", at=NOW) for text in (b"good" * 99, b"bad" * 99))
     damaged = hashlib.sha1(b"blob 297\x00" + b"bad" * 99).hexdigest()
     DAMAGE[kind](tmp_path / "other.git" / "objects" / damaged[:2] / damaged[2:])
-    with anyio.fail_after(120):
-        found = await store.adopt(tmp_path / "other.git", [bad.commit, "HEAD", good.commit[:8], "no such name"])
+    found: object = {}
+    for within_s in (6.0, 60.0):  # git waits for ever on some damage; on a busy machine who reads takes long to start
+        monkeypatch.setattr(foreign_commits, "READ_WITHIN_S", within_s)
+        with anyio.fail_after(200):
+            found = await store.adopt(tmp_path / "other.git", [bad.commit, "HEAD", good.commit[:8], "no such name"])
+        if found:
+            break
     assert found == {good.commit[:8]: (good, NOW)}
     assert await store.files(good.commit) == {"x": b"good" * 99}
 

@@ -17,7 +17,7 @@ from mesh.failed_calls import FIRST_PAUSE_S
 from mesh.testing import FILES, TRAIN, Arena
 from tests.support.scripted_agent import coder, coders_of_one_process, measured_arena, work, write_agent
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 WELL = "edit('LR = 0.5')\nreport('a better rate')\n"
 
 
@@ -312,7 +312,7 @@ async def test_coders_of_one_process_tell_each_other_that_they_work(arena: Arena
     with anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(work, arena, ann)
-            while not _running("agent.py"):
+            while not _running(tmp_path / "bin" / "agent.py"):
                 await anyio.sleep(0.05)
             [proposal] = await work(arena, bob)
             tasks.cancel_scope.cancel()
@@ -360,12 +360,12 @@ async def test_cancelling_ends_the_agent_and_removes_its_folder(arena: Arena, tm
     with anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(work, arena, who)
-            while not _running("agent.py"):
+            while not _running(tmp_path / "bin" / "agent.py"):
                 await anyio.sleep(0.05)
             tasks.cancel_scope.cancel()
-    assert not _running("agent.py")
+    assert not _running(tmp_path / "bin" / "agent.py")
     assert not list((tmp_path / "coders" / "ann").iterdir())
 
 
-def _running(name: str) -> bool:
-    return any(word.endswith(f"/bin/{name}") for process in psutil.process_iter() for word in words_of(process))
+def _running(program: Path) -> bool:
+    return any(word == str(program) for process in psutil.process_iter() for word in words_of(process))

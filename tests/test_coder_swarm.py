@@ -105,7 +105,7 @@ async def test_mesh_up_runs_a_coding_agent_and_credits_what_it_made(tmp_path: Pa
     folder = write_arena(tmp_path / "arena", train=QUICK)
     body = "edit('WIDTH = 5', 'WIDTH = 10')\nreport('narrower')\n"
     body += "print('Tokens: 70 sent, 7 received. Cost: $0.5 message')"
-    words = f"mesh_cli up {folder} --minutes 2 --explorers 0 --slots 2 --budget-calls 9 --goal 0.256 --coder".split()
+    words = f"mesh_cli up {folder} --minutes 8 --explorers 0 --slots 2 --budget-calls 9 --goal 0.256 --coder".split()
     command = [sys.executable, "-m", *words, write_agent(tmp_path / "bin", body)]
     ended = await anyio.run_process(command, check=False, cwd=tmp_path, stdin=subprocess.DEVNULL)
     out = ended.stdout.decode()

@@ -28,7 +28,7 @@ def test_the_script_of_every_shell_parses(shell: str, mesh: Mesh, tmp_path: Path
     script = tmp_path / "script"
     script.write_text(done.out)
     if program := shutil.which(shell):
-        checked = subprocess.run([program, "-n", str(script)], capture_output=True, timeout=60, check=False)
+        checked = subprocess.run([program, "-n", str(script)], capture_output=True, timeout=200, check=False)
         assert (checked.returncode, checked.stderr) == (0, b"")
 
 
@@ -47,6 +47,6 @@ def test_bash_offers_what_can_follow(words: list[str], offered: set[str], mesh: 
     script = tmp_path / "mesh.bash"
     script.write_text(mesh("completion", "bash").out)
     command = ["bash", "--norc", "-c", ASK, "bash", str(script), "mesh", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
     assert done.stderr == ""
     assert {word.strip() for word in done.stdout.split()} == offered

@@ -63,7 +63,7 @@ def serving(folder: Path, rules: str, jetstream: str = "") -> Iterator[str]:
             yield f"nats://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=100)
 
 
 @contextmanager

@@ -231,15 +231,15 @@ async def test_a_silent_model_holds_nobody_up_longer_than_is_stated(arena: Arena
         await words(arena, critic(arena, server), propose(arena, 39))
     posts = [propose(arena, width) for width in (9, 19, 29)]
     with model_server(SILENCE, SILENCE, SILENCE) as server:
-        judge = critic(arena, server, timeout_s="0.5")
+        judge = critic(arena, server, timeout_s="2")
         began = time.monotonic()
         said = await words(arena, judge, posts[0])
         took_s = time.monotonic() - began
         asked = [size_of(body["messages"]) for body in server.asked]
     # then all were asked about at once
-    assert 0.5 <= took_s < 1.4
+    assert 2 <= took_s < 5.5
     vain = [event for event in said if isinstance(event, ModelAsked)]
-    assert [(event.ok, event.text) for event in vain] == [(False, f"{NAME} did not answer within 0.5 s")] * 3
+    assert [(event.ok, event.text) for event in vain] == [(False, f"{NAME} did not answer within 2 s")] * 3
     assert sorted(event.cost.tokens_in or 0 for event in vain) == sorted(asked)
     rules = [(event.target, event.rule) for event in said if isinstance(event, CritiquePosted)]
     assert rules == [(tree_of(post), "sound") for post in posts]
@@ -253,14 +253,14 @@ async def test_a_silent_model_holds_nobody_up_longer_than_is_stated(arena: Arena
 async def test_rates_and_failures_are_borne_within_that_time(arena: Arena) -> None:
     slow = fail(429, retry_after="0")
     with model_server(slow, fail(503, retry_after="0"), verdict(), fail(429, retry_after="30")) as server:
-        who = critic(arena, server, timeout_s="3")
+        who = critic(arena, server, timeout_s="8")
         [word] = await words(arena, who, propose(arena, 9))
         assert isinstance(word, CritiquePosted)
         assert (word.rule, len(server.asked)) == ("model", 3)
-        judge = critic(arena, server, timeout_s="0.5")
+        judge = critic(arena, server, timeout_s="2")
         began = time.monotonic()
         vain, word = await words(arena, judge, propose(arena, 19))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10  # the provider asks for a pause of 30 s
         assert isinstance(vain, ModelAsked)
         assert isinstance(word, CritiquePosted)
         assert (vain.ok, word.rule, len(server.asked)) == (False, "sound", 4)

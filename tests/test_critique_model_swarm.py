@@ -85,7 +85,7 @@ def test_a_critic_without_a_model_needs_nothing_of_what_models_need() -> None:
         "try:\n    find_role('researcher')\n"
         "except Exception as error:\n    print(type(error).__name__, error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=True)
     of_critic, of_researcher = done.stdout.splitlines()
     assert (
         of_critic

@@ -233,7 +233,7 @@ async def test_a_board_of_nonsense_under_its_own_hash_is_not_used(tmp_path: Path
 
 async def test_a_pipe_in_the_place_of_a_board_or_of_marks_makes_nobody_wait(tmp_path: Path, bus: MemoryBus) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         await Follower(bus, snapshot=tmp_path / "pipe").catch_up()
     assert Marks(tmp_path / "pipe", "log").of("general") == 0
     for text in (b"\xff" * 99, b"[" * 99_999, b'{"log":"log","read":{"general":"x"}}'):

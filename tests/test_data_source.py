@@ -106,6 +106,7 @@ def test_a_hash_is_kept_only_for_a_file_that_has_settled_and_not_believed_when_d
         assert source
         return source
 
+    monkeypatch.setattr(data_source, "_SETTLED_NS", 10**12)
     right = data_source.digest_of(found(), cache)
     assert not cache.exists()  # written a moment ago: it may change again within one tick of the clock
     monkeypatch.setattr(data_source, "_SETTLED_NS", -(10**9))

@@ -48,7 +48,7 @@ class Machine(Follower):
                 process.send_signal(signal.SIGINT)
         for process in self.going_on:
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
 
@@ -116,7 +116,7 @@ def test_three_machines_come_up_as_the_page_says_and_outlive_a_killed_server_and
         assert hub.rows("SELECT run FROM runs GROUP BY run HAVING count(*) > 1") == []
         hub.run(next(block.text for block in BLOCKS if "mesh close" in block.text))
         for process in [p for text, p in started.items() if "mesh.agent" in text or "--name third" in text]:
-            assert process.wait(60) == 0
+            assert process.wait(200) == 0
 
 
 def until(machine: Machine, count: str) -> None:

@@ -22,7 +22,7 @@ def score(folder: Path, leave: Callable[[Path, Path], object]) -> subprocess.Com
     np.save(labels, LABELS)
     leave(predictions, labels)
     env = {"MESH_PRIVATE": str(labels.parent), "MESH_OUT": str(predictions.parent)}
-    return subprocess.run([sys.executable, SCORE], env=env, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([sys.executable, SCORE], env=env, capture_output=True, text=True, timeout=200, check=False)
 
 
 def test_predictions_are_compared_with_the_labels(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ async def test_twenty_agents_take_part_at_once_and_again_after_the_server_was_ki
     async with (
         embedded(tmp_path / "server", sync="1s") as server,
         connect(server.url, outage_s=60) as hub,
-        open_door(tmp_path, bus=await hub.arena("a", create=True), within_s=110) as door,
+        open_door(tmp_path, bus=await hub.arena("a", create=True)) as door,
     ):
         tree = (await propose(door, {"train.py": BETTER}, author="ann")).proposal
         told: list[set[tuple[str, int]]] = [set(), set()]
@@ -91,7 +91,7 @@ async def test_sql_is_asked_over_the_server_and_its_texts_stand_in_fences(tmp_pa
     async with (
         embedded(tmp_path / "server", sync="1s") as server,
         connect(server.url, outage_s=60) as hub,
-        open_door(tmp_path, bus=await hub.arena("a", create=True), within_s=110) as door,
+        open_door(tmp_path, bus=await hub.arena("a", create=True)) as door,
     ):
         with pytest.raises(BusUnavailable, match=r"no projector answers questions about arena a; start one with"):
             await sql(door, "SELECT 1")

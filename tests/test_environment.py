@@ -42,7 +42,7 @@ def evaluate(path):
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A venv with a module that is nowhere else."""
     folder = tmp_path_factory.mktemp("own") / "taskenv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=200)
     [packages] = folder.glob("lib/python*/site-packages")
     (packages / "onlyhere.py").write_text("VALUE = 0.7\n")
     (packages / "networkx.py").write_text("import os\n\nPID, weight = os.getpid(), 1\n")
@@ -236,6 +236,6 @@ def test_folders_of_programs_that_the_sandbox_hides_are_taken_out_of_path(home: 
 
 def test_a_relative_environment_is_the_one_in_the_folder(tmp_path: Path) -> None:
     folder = task(tmp_path / "task", environment='python = ".venv"')
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / ".venv")], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / ".venv")], check=True, timeout=200)
     assert load_arena(folder).environment.python == str(folder / ".venv")
     assert find_interpreter(str(folder / ".venv")).prefix == str(folder / ".venv")

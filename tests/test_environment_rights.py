@@ -107,7 +107,7 @@ async def ended(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch, scor
 import json, os, socket, sys
 key = os.environ["JUDGE_API_KEY"]
 assert "OTHER_API_KEY" not in os.environ
-with socket.create_connection(("127.0.0.1", PORT), 5) as judge:
+with socket.create_connection(("127.0.0.1", PORT), 60) as judge:
     greeting = judge.recv(5).decode()
 trial = json.loads(open(os.environ["MESH_OUT"] + "/found").read())
 predictor = json.loads(os.fdopen(4).readline())

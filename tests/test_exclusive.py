@@ -31,7 +31,7 @@ from gpu_worker.exclusive import turn
 async def main():
     async with turn(alone=True, gives_up=lambda: False, folder=Path(sys.argv[1])):
         print("held", flush=True)
-        await anyio.sleep(60)
+        await anyio.sleep(600)
 
 anyio.run(main)
 """
@@ -56,7 +56,7 @@ async def _hold(folder: Path, log: list[str], name: str, *, alone: bool, until: 
     async with turn(alone=alone, gives_up=lambda: False, folder=folder) as is_mine:
         assert is_mine
         log.append(f"{name} in")
-        with anyio.fail_after(60):
+        with anyio.fail_after(150):
             while not until():
                 await anyio.sleep(0.01)
         await anyio.sleep(0.1)
@@ -86,7 +86,7 @@ async def test_who_waits_to_be_alone_is_not_passed_by_those_who_come_later(tmp_p
     hold = partial(_hold, tmp_path, log)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(hold, "first", alone=False, until=late.is_set))
-        with anyio.fail_after(60):
+        with anyio.fail_after(150):
             while not log:
                 await anyio.sleep(0.01)
             tasks.start_soon(partial(hold, "alone", alone=True, until=lambda: True))
@@ -134,7 +134,7 @@ async def test_a_killed_holder_keeps_nobody_out_and_a_draining_worker_gives_up(t
             async with turn(alone=False, gives_up=lambda: False, folder=tmp_path):
                 pass
         holder.send_signal(signal.SIGKILL)
-        with anyio.fail_after(20):
+        with anyio.fail_after(150):
             async with turn(alone=True, gives_up=lambda: False, folder=tmp_path) as is_mine:
                 assert is_mine
 
@@ -186,7 +186,7 @@ async def test_a_run_that_waits_long_to_be_alone_says_what_it_waits_for(
     async with turn(alone=False, gives_up=lambda: False):
         await arena.request(program, "r")
         async with arena.worker():
-            with anyio.fail_after(60):
+            with anyio.fail_after(150):
                 while not (notes := await arena.all(NotePosted)):
                     await anyio.sleep(0.05)
             assert not await arena.all(RunFinished)

@@ -16,10 +16,10 @@ from tests.support.arenas import write_arena
 from tests.support.own_hub import RunningHub, new_hub, run_mesh, running
 from tests.test_joining import credentials
 
-_AT_ONCE = 4000
-"""Messages of a connection that ends at once."""
-_FLOOD_S = 5.0
-_HONEST_WITHIN_S = 5.0
+_AT_ONCE = 9000
+"""Messages of a connection that ends at once: fewer than a member may send at once."""
+_FLOOD_S = 60.0
+_HONEST_WITHIN_S = 20.0
 """On a machine that others load; `python -m benchmarks members` measures it on a quiet one."""
 
 
@@ -40,7 +40,7 @@ async def test_a_member_that_floods_is_revoked_and_honest_posts_go_through_and_n
         assert found.lasted_s < _FLOOD_S, figures
         assert max(found.took_s) <= _HONEST_WITHIN_S, figures
         assert len(found.stored) == len(found.took_s)
-        with anyio.fail_after(30):
+        with anyio.fail_after(200):
             while not (state := await _state_of(hub, "mallory")).startswith("flooded the hub: "):
                 assert state == "member", state
         assert await _state_of(hub, "ann") == "member"
@@ -62,19 +62,19 @@ async def test_who_hides_between_two_looks_or_only_listens_is_revoked_too(tmp_pa
         url = hub.folder.server_url
         ann = await member_client(url, credentials(tmp_path / "ann"), "ann")
         number = 0
-        with anyio.fail_after(30):
+        with anyio.fail_after(200):
             while await _is_let_in(url, credentials(tmp_path / "mallory"), "mallory", range(number, number + _AT_ONCE)):
                 number += _AT_ONCE
         assert number >= USUAL.messages - _AT_ONCE
         listening: list[Client] = []
-        with anyio.fail_after(30), suppress(nats.errors.Error, OSError):
+        with anyio.fail_after(200), suppress(nats.errors.Error, OSError):
             while not any(each.is_closed for each in listening):
                 listening.append(eve := await member_client(url, credentials(tmp_path / "eve"), "eve"))
                 for sid in range(MOST_SUBSCRIPTIONS - 12):
                     await eve._send_command(b"SUB tail.mesh.tiny.> %d\r\n" % (1000 + sid))
                 await eve.flush()
                 await anyio.sleep(0.1)
-        with anyio.fail_after(30):
+        with anyio.fail_after(200):
             for name, why in (("mallory", r"flooded the hub: [\d,]+ messages in"), ("eve", r"kept [\d,]+ subscr")):
                 while not re.match(why, state := await _state_of(hub, name)):
                     assert state == "member", state

@@ -278,7 +278,7 @@ def test_what_the_user_cannot_read_is_left_out_and_named(folder: Path) -> None:
     (folder / "closed.txt").chmod(0)
     (folder / "pg").chmod(0)
     words = [sys.executable, "-c", READ_AS_OWNER, str(folder)]
-    done = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=200)
     assert (done.stdout, done.stderr) == (f"{dict.fromkeys(('closed.txt', 'pg'), 'cannot be read by you')}\n", "")
     (folder / "pg").chmod(0o700)
 

@@ -81,7 +81,7 @@ async def run_all(
         )
         await bus.post(Post.new("ann", asked))
     ended: list[RunFinished] = []
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         async with anyio.create_task_group() as tasks:
 
             async def work() -> None:

@@ -158,7 +158,7 @@ async def test_each_of_several_arenas_has_its_page(home: Path, server: EmbeddedS
         await tab.goto(hub.url)
         for name in ("other", "tiny"):
             await tab.get_by_role("link", name=name).click()
-            await tab.wait_for_selector("body[data-ready]", timeout=60_000)
+            await tab.wait_for_selector("body[data-ready]", timeout=120_000)
             assert await tab.locator("#arena").inner_text() == name
             await tab.go_back()
         assert visit.complaints == []

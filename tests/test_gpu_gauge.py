@@ -115,7 +115,7 @@ async def run(inputs: RunInputs, slot: Slot, folder: Path, gauge: Gauge) -> Any:
     async def tell(_: bytes) -> None:
         pass
 
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         async with start_supervisor() as supervisor:
             measured = await execute(
                 inputs,
@@ -148,7 +148,7 @@ async def test_what_a_trial_took_is_in_its_result(
     gauge = Gauge(driver, "0")
     driver.processes, driver.used = {2**22 + 1: 1.0}, 700.0
     slot = Slot(0, "cuda:0", 1, cuda_index="0", gpu_memory_mb=8000)
-    result = await run(job("import time; time.sleep(0.5)"), slot, tmp_path, gauge)
+    result = await run(job("import time; time.sleep(2)"), slot, tmp_path, gauge)
     assert isinstance(result.outcome, Scored)
     assert result.gpu == Reading(600.0, 50.0, exceeded=False)
 
@@ -159,7 +159,7 @@ async def test_time_with_the_gpu_open_counts_where_the_arena_says_so(
 ) -> None:
     gauge = Gauge(driver, "0")
     driver.processes, driver.used = {2**22 + 1: 1.0}, used
-    inputs = job("import time; time.sleep(1)")
+    inputs = job("import time; time.sleep(2)")
     trial = msgspec.structs.replace(SPEC.trial, budget_counts="gpu", budget_tolerance=1.0, startup_s=0.0)
     spec = msgspec.structs.replace(SPEC, trial=msgspec.structs.replace(trial, deadline_s=20))
     inputs = msgspec.structs.replace(

@@ -177,7 +177,7 @@ async def serving(arena: Arena, driver: Driver, *slots: Slot) -> AsyncIterator[W
     machine = Machine("cuda-h100", "NVIDIA H100", 80_000, slots, "environment")
     made = Worker(arena.bus, "w", arena.home, machine, "E", anyio.Event())
     made.nvml = driver
-    with anyio.fail_after(40):
+    with anyio.fail_after(120):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(made.live)
             yield made
@@ -186,7 +186,7 @@ async def serving(arena: Arena, driver: Driver, *slots: Slot) -> AsyncIterator[W
 
 async def test_a_finish_carries_the_figures_of_the_driver(arena: Arena, driver: Driver) -> None:
     await arena.open()
-    await arena.request(GOOD + "time.sleep(0.5)")
+    await arena.request(GOOD + "time.sleep(2)")
     async with serving(arena, driver, WHOLE):
         done = await arena.finished()
     assert isinstance(done.outcome, Scored)

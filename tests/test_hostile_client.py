@@ -66,7 +66,7 @@ async def publish(url: str, posts: list[tuple[str, bytes]]) -> None:
 def mesh(words: list[str], home: Path, url: str) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "MESH_HOME": str(home), "MESH_NATS": url, "MESH_ARENA": "tiny"}
     command = [sys.executable, "-m", "mesh_cli", *words]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=200, check=False)
 
 
 def proposal_of(bad: Bad) -> ProposalPosted:
@@ -149,7 +149,7 @@ async def test_no_process_ends_and_the_swarm_works_on(tmp_path: Path, home: Path
             for listing in LISTINGS:
                 done = await anyio.to_thread.run_sync(mesh, listing.split(), home, server.url)
                 assert done.returncode == 0, (listing, done.stderr)
-            async with httpx.AsyncClient(base_url=page, timeout=60) as http:
+            async with httpx.AsyncClient(base_url=page, timeout=200) as http:
                 for path in PAGES:
                     assert (await http.get(f"/api/{path}")).status_code in (200, 400, 404), path
                 asked = await http.post("/api/sql", json={"sql": "SELECT count(*) FROM events"})

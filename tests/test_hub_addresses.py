@@ -14,7 +14,8 @@ from mesh.web.listening import listen
 from mesh_cli.hub.open_keys import keys_open_to_others
 from tests.support.arenas import write_arena
 from tests.support.hub import curl
-from tests.support.own_hub import free_ports, new_hub, run_mesh, running
+from tests.support.own_hub import new_hub, run_mesh, running
+from tests.support.ports import free_ports
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from mesh.cluster_config import node_name
 from mesh.events import NotePosted
 from mesh.jetstream import JetStreamBus, connect
 from mesh.wire import Post
-from tests.support.hub_of_members import free_port, member_creds
+from tests.support.hub_of_members import member_creds
+from tests.support.ports import free_ports
 from tests.test_cluster import PATIENCE_S, request
 from tests.test_hub_nodes import MACHINES, machine
 
@@ -26,8 +27,9 @@ async def bus_of(url: str, credentials: Path, *, create: bool = False) -> AsyncI
 
 
 async def test_members_read_post_and_work_on_while_the_leader_of_their_log_is_killed(tmp_path: Path) -> None:
-    nodes = [f"{address}:{free_port()}" for address in MACHINES]
-    hub = init_hub(tmp_path / "hub", nodes=nodes, port=free_port(), disk_bytes=8 << 30)[0]
+    port, *ports = free_ports(1 + len(MACHINES))
+    nodes = [f"{address}:{own}" for address, own in zip(MACHINES, ports, strict=True)]
+    hub = init_hub(tmp_path / "hub", nodes=nodes, port=port, disk_bytes=8 << 30)[0]
     ann, bob = (member_creds(hub, "agent", name, ["a"])[0] for name in ("ann", "bob"))
     gpu7, url = member_creds(hub, "worker", "gpu7", ["a"])[0], hub.server_url
     acked: dict[str, int] = {}

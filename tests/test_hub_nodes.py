@@ -19,7 +19,8 @@ from mesh.errors import BadInput
 from mesh.jetstream.system import system_account
 from mesh.server import find_binary
 from mesh_cli.exit import ExitCode
-from tests.support.hub_of_members import JS, Speaker, free_port, is_stored, member_creds, speaker
+from tests.support.hub_of_members import JS, Speaker, is_stored, member_creds, speaker
+from tests.support.ports import free_ports
 from tests.test_cli import Mesh, mesh, refused
 
 __all__ = ["mesh"]
@@ -40,7 +41,7 @@ def machine(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
 async def listening(url: str) -> None:
     """Wait until a server takes connections."""
     host, _, port = url.removeprefix("tls://").rpartition(":")
-    with anyio.fail_after(60):
+    with anyio.fail_after(150):
         while True:
             try:
                 async with await anyio.connect_tcp(host, int(port)):
@@ -58,14 +59,15 @@ async def keep_coming(hub: HubFolder, creds: Path, url: str) -> None:
 
 async def patiently(who: Speaker, subject: str, data: bytes) -> None:
     """Say something until it is stored: servers that have just met elect a leader first."""
-    with anyio.fail_after(60):
+    with anyio.fail_after(150):
         while not is_stored(await who.say(subject, data)):
             await anyio.sleep(0.1)
 
 
 async def test_three_servers_that_know_only_their_own_folders_keep_the_log_and_the_members(tmp_path: Path) -> None:
-    nodes = [f"{address}:{free_port()}" for address in MACHINES]
-    hub = init_hub(tmp_path / "hub", nodes=nodes, port=free_port(), disk_bytes=1 << 30)[0]
+    port, *ports = free_ports(1 + len(MACHINES))
+    nodes = [f"{address}:{own}" for address, own in zip(MACHINES, ports, strict=True)]
+    hub = init_hub(tmp_path / "hub", nodes=nodes, port=port, disk_bytes=1 << 30)[0]
     urls = hub.server_url.split(",")
     async with AsyncExitStack() as stack:
         processes = []
@@ -79,7 +81,7 @@ async def test_three_servers_that_know_only_their_own_folders_keep_the_log_and_t
             await listening(url)
         own = await stack.enter_async_context(speaker(hub, hub.hub_creds, "hub", inbox="_INBOX", url=urls[0]))
         config = {"name": "MESH_one", "subjects": ["mesh.one.>"], "storage": "file", "num_replicas": 3}
-        with anyio.fail_after(90):
+        with anyio.fail_after(150):
             asked = json.dumps(config | {"max_bytes": 1 << 20, "allow_direct": True}).encode()
             while "error" in (answer := await own.say(f"{JS}STREAM.CREATE.MESH_one", asked)) or "config" not in answer:
                 await anyio.sleep(0.2)
@@ -89,11 +91,11 @@ async def test_three_servers_that_know_only_their_own_folders_keep_the_log_and_t
             await patiently(ann, f"mesh.one.note.posted.n{number}.ann", b"{}")
         processes[0].kill()
         await patiently(members[1], "mesh.one.note.posted.later.ann", b"{}")
-        async with system_account(urls[1], hub.sys_creds) as system:
+        async with system_account(urls[1], hub.sys_creds, patience_s=60) as system:
             found = await system.connections(servers=2)
             assert [each["member"] for each in found].count("ann") == 2
             await system.push_claims(revoke_key(hub, key.public))
-            with anyio.fail_after(20):
+            with anyio.fail_after(100):
                 while not (members[1].nc.is_closed and members[2].nc.is_closed):
                     await anyio.sleep(0.01)
         for url in urls[1:]:
@@ -102,7 +104,7 @@ async def test_three_servers_that_know_only_their_own_folders_keep_the_log_and_t
                     pass
         stack.enter_context(machine(tmp_path / "machine-1"))  # it was away, and has to learn it from the others
         await listening(urls[0])
-        with anyio.fail_after(60), pytest.raises((nats.errors.Error, OSError)):
+        with anyio.fail_after(150), pytest.raises((nats.errors.Error, OSError)):
             await keep_coming(hub, path, urls[0])
 
 

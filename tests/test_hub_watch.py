@@ -8,17 +8,18 @@ import anyio.to_thread
 import pytest
 
 from tests.support.arenas import write_arena
-from tests.support.own_hub import free_ports, new_hub, run_mesh, running
+from tests.support.own_hub import new_hub, run_mesh, running
+from tests.support.ports import free_ports
 from tests.test_metrics import get, health, of, scrape
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 async def test_a_hub_tells_keda_its_queue_and_prometheus_its_arenas(tmp_path: Path) -> None:
     monitoring, metrics = (f"127.0.0.1:{port}" for port in free_ports(2))
     hub = new_hub(tmp_path / "hub")
     async with running(hub, "--monitoring", monitoring, "--metrics", metrics) as own:
         await own.say("open", str(write_arena(tmp_path / "arena")))
-        with anyio.fail_after(60):
+        with anyio.fail_after(120):
             while of(await scrape(f"http://{metrics}"), "mesh_arena_open", arena="tiny") != 1:
                 await anyio.sleep(0.1)
         assert await health(f"http://{metrics}") == 200

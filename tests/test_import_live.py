@@ -32,7 +32,7 @@ def fork(folder: Path) -> list[str]:
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(folder), "-c", "user.name=Kim", "-c", "user.email=kim@example.com", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout.strip()
 
     git("init", "-q")
     commits = []

@@ -355,7 +355,7 @@ def test_a_program_that_is_not_read_is_run_once_if_its_owner_agrees(tmp_path: Pa
 def test_the_command_says_what_it_saw_and_what_comes_next(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, KINDS["c"][0])
     command = [sys.executable, "-m", "mesh_cli", "init", "--yes", "--budget", "5"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == "mine: 3 files"

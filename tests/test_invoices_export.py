@@ -23,7 +23,7 @@ def test_a_champion_is_told_in_euros_with_its_exceptions_and_settings(tmp_path: 
         text = text.replace(old, new)
     (tmp_path / "champion" / "match.py").write_text(text)
     command = [sys.executable, "mine/export.py", "champion", "--to", "result"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
     report = (tmp_path / "result" / "report.md").read_text()
@@ -49,6 +49,6 @@ def test_a_champion_is_told_in_euros_with_its_exceptions_and_settings(tmp_path: 
 def test_a_champion_without_code_is_one_sentence(tmp_path: Path) -> None:
     program = Path(__file__).parents[1] / "arenas" / "invoices" / "export.py"
     command = [sys.executable, str(program), str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"{tmp_path} has no match.py: write the champion there by mesh git export\n"

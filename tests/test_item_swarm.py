@@ -72,7 +72,7 @@ async def test_one_run_per_side_proves_a_gain_over_items_and_no_item_is_seen(tmp
             await bus.post(Post.new("ann", ProposalPosted(tree=tree, commit=commit, title=title, origin=how)))
             return tree
 
-        with anyio.fail_after(90):
+        with anyio.fail_after(300):
             async with swarm_of(home, server.url) as swarm, anyio.create_task_group() as tasks:
                 tasks.start_soon(follower.follow, lambda entry, counts: entries.append(entry))
                 first = await propose("as it is", "1.0")

@@ -50,7 +50,7 @@ def ask(text, temperature=0.7, **more):
     url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)["choices"][0]["message"]["content"]
     except urllib.error.HTTPError as error:
         return f"{error.code} {error.read().decode()}"

@@ -127,7 +127,7 @@ async def check_handed_out(bus: ArenaBus) -> None:
     explore = "run.requested.explore"
     assert await bus.handed_out("others", [explore]) == {}
     await bus.post_all(post_of_request(f"r{number}") for number in range(3))
-    with anyio.fail_after(60):
+    with anyio.fail_after(150):
         async with aclosing(bus.work("others", [explore], lease_s=30)) as jobs:
             one, two, three = await anext(jobs), await anext(jobs), await anext(jobs)
             for taken, seq in ((two, 0), (one, 2), (three, 3)):
@@ -161,11 +161,11 @@ async def test_a_rogue_ends_a_job_in_the_queue_and_the_run_is_finished_all_the_s
             await gate.on.swarm.kill("gpu7")
         else:
             await gate.ask("r1")
-            with anyio.fail_after(60):
+            with anyio.fail_after(150):
                 async with aclosing(gate.on.bus.work("workers", ["run.requested.explore"])) as jobs:
                     job = await anext(jobs)
                     assert isinstance(job, JetStreamDelivery)
-                    await client.request(job._reply, b"+TERM", timeout=5)
+                    await client.request(job._reply, b"+TERM", timeout=60)
         await gate.on.swarm.start("curator")
         await gate.worker("gpu7")
         gate.open()
@@ -198,5 +198,5 @@ async def test_a_curator_that_is_a_member_may_not_ask_how_far_the_queue_is_and_d
             assert await QueueReader(bus).handed_out() == dict.fromkeys(e.LANES, HandedOut(0, LEASE_S))
             async with connect(members.url, credentials=members.member("curator", "cura")) as own:
                 reader, owners = QueueReader(await own.arena("a")), OwnerReader(own)
-                with anyio.fail_after(30):
+                with anyio.fail_after(150):
                     assert (await reader.handed_out(), await owners.owners()) == ({}, {})

@@ -39,7 +39,7 @@ class FloodResult(msgspec.Struct, frozen=True):
 async def member_client(url: str, credentials: Path, name: str) -> Client:
     """Return a plain client with the credentials of a member."""
     inbox = f"_INBOX_{name}".encode()
-    return await nats.connect(url, inbox_prefix=inbox, allow_reconnect=False, **proof(credentials))
+    return await nats.connect(url, inbox_prefix=inbox, allow_reconnect=False, connect_timeout=30, **proof(credentials))
 
 
 async def flood_beside_honest(arena: str, honest: Client, flooding: Client, flood_s: float) -> FloodResult:

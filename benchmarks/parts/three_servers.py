@@ -4,14 +4,14 @@ import functools
 import os
 import re
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
 
+from benchmarks.parts.ports import free_ports
 from mesh.jetstream import JetStreamHub
 from mesh.parent_death import die_with_parent
 from mesh.server import find_binary
@@ -79,6 +79,15 @@ class Servers:
             while process.poll() is None:
                 await anyio.sleep(0.02)
 
+    async def until_taken(self, *nodes: int) -> None:
+        """Wait until these servers take connections."""
+        for node in nodes:
+            while True:
+                with suppress(OSError):
+                    async with await anyio.connect_tcp("127.0.0.1", self.ports[node]):
+                        break
+                await anyio.sleep(_LOOK_EVERY_S)
+
     async def leader(self, hub: JetStreamHub, arena: str) -> int:
         """Wait until the log of an arena has a leader, and return its number."""
         while not (name := (await hub.state(arena)).leader):
@@ -113,15 +122,3 @@ async def three_servers(
     finally:
         with anyio.CancelScope(shield=True):
             await servers.end()
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody uses now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

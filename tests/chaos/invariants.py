@@ -17,13 +17,13 @@ BLAMED = ("crash", "no_score", "bad_score", "out_of_memory", "over_budget")
 
 async def read_log(url: str, arena: str) -> list[tuple[int, str, bytes]]:
     """Return sequence, subject and bytes of every entry of a log."""
-    client = await nats.connect(url, connect_timeout=5)
+    client = await nats.connect(url, connect_timeout=60)
     try:
-        info = json.loads((await client.request(f"$JS.API.STREAM.INFO.MESH_{arena}", b"", timeout=10)).data)
+        info = json.loads((await client.request(f"$JS.API.STREAM.INFO.MESH_{arena}", b"", timeout=60)).data)
         found = []
         for seq in range(1, info["state"]["last_seq"] + 1):
             body = json.dumps({"seq": seq}).encode()
-            answer = json.loads((await client.request(f"$JS.API.STREAM.MSG.GET.MESH_{arena}", body, timeout=10)).data)
+            answer = json.loads((await client.request(f"$JS.API.STREAM.MSG.GET.MESH_{arena}", body, timeout=60)).data)
             if "message" in answer:
                 message = answer["message"]
                 found.append((message["seq"], message["subject"], base64.b64decode(message.get("data", ""))))

@@ -95,7 +95,7 @@ class _Round:
                     tasks.start_soon(self._keep, name, command)
                 tasks.start_soon(self._post_notes)
                 end = time.monotonic() + seconds
-                while time.monotonic() < end:
+                while time.monotonic() < end or not (self.report.troubles and self.acknowledged):
                     await self._trouble()
                 await anyio.sleep(1)
                 living.cancel()
@@ -205,7 +205,7 @@ class _Round:
 
     def look_at_processes(self) -> None:
         """Nobody is left, and nobody was surprised."""
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while (left := self.scene.processes()) and time.monotonic() < end:
             time.sleep(0.1)
         for process in left:
