@@ -1,7 +1,6 @@
 """KEDA's own question to a real nats-server: the lag of each trigger of `deploy/kubernetes/workers.yaml`."""
 
 import json
-import socket
 import subprocess
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -24,16 +23,9 @@ from mesh.server import find_binary
 from mesh.testing import requested
 from mesh.wire import Post
 from tests.support.follower import ROOT
+from tests.support.ports import free_ports
 
 HUB_KEY = "AHUBKEY"
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
 
 
 @contextmanager

@@ -235,7 +235,7 @@ async def test_the_open_page_says_when_the_time_is_over_and_goes_on_with_the_nex
             stack.push_async_callback(end, up)
             return up
 
-        up = await start("--hours", str(25 / 3600), "--web")
+        up = await start("--hours", str(40 / 3600), "--web")
         address = await page_named_by(up)
         browser = await stack.enter_async_context(browsing())
         visit = await stack.enter_async_context(Visit(browser, address))
@@ -265,7 +265,7 @@ async def test_the_open_page_says_when_the_time_is_over_and_goes_on_with_the_nex
         assert await tab.locator("#trouble").is_hidden()
 
         # the next swarm on this home is shown by the same page without a reload, and its end too
-        again = await start("--hours", str(25 / 3600))
+        again = await start("--hours", str(40 / 3600))
         await ended.wait_for(state="hidden", timeout=MS)
         await tab.locator(LIVE).wait_for(timeout=MS)
         await state_of(visit, lambda s: s["counts"]["scored"] > state["counts"]["scored"])
@@ -280,7 +280,7 @@ async def end(up: anyio.abc.Process) -> None:
     with anyio.CancelScope(shield=True):
         if up.returncode is None:
             up.send_signal(signal.SIGINT)
-            with anyio.move_on_after(30):
+            with anyio.move_on_after(100):
                 await up.wait()
         if up.returncode is None:
             up.kill()

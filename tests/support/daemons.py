@@ -6,7 +6,7 @@ import psutil
 
 ESCAPING = """
 import os, signal, sys, time
-END = time.time() + 60
+END = time.time() + 300
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 def daemon(depth):

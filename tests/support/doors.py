@@ -23,7 +23,7 @@ async def open_door(
     files: Mapping[str, bytes] = FILES,
     spec: ArenaSpec = SPEC,
     bus: ArenaBus | None = None,
-    within_s: float = 120,
+    within_s: float = 300,
 ) -> AsyncIterator[Door]:
     """Open an arena with these files; a `bus` that has a log is used as it is."""
     bus = bus or MemoryBus("a")

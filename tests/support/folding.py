@@ -62,7 +62,7 @@ def folded_once(path: Path, history: Sequence[Fact] | None = None) -> Iterator[P
 
 
 async def rows(queries: SqlServer, sql: str) -> list[list[Any]]:
-    return (await queries.answer(Query(sql))).rows
+    return (await queries.answer(Query(sql, timeout_s=60))).rows
 
 
 @asynccontextmanager
@@ -78,19 +78,19 @@ async def projecting(hub: Hub, path: Path) -> AsyncIterator[None]:
             await project(hub, path, on_ready=ready.set, beside=answer)
 
         tasks.start_soon(run)
-        with anyio.fail_after(60):
+        with anyio.fail_after(200):
             await ready.wait()
         yield
         tasks.cancel_scope.cancel()
 
 
 async def ask(bus: MemoryBus, sql: str, **limits: Any) -> Answer | Refusal:
-    return decode_reply(await bus.ask(SERVICE, encode(Query(sql, **limits)), timeout_s=30))
+    return decode_reply(await bus.ask(SERVICE, encode(Query(sql, **limits)), timeout_s=100))
 
 
 async def ask_until(bus: MemoryBus, seq: int) -> None:
     """Return once somebody answers and the projection stands at `seq`."""
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         while True:
             try:
                 reply = await ask(bus, "SELECT 1")

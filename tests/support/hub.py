@@ -44,7 +44,7 @@ async def gateway(
     async with await anyio.open_process(command, env=env, stderr=stderr) as process:
         try:
             assert process.stdout
-            with anyio.fail_after(90):
+            with anyio.fail_after(200):
                 address = (await process.stdout.receive()).decode().strip()
             yield Hub(address, process)
         finally:

@@ -88,7 +88,7 @@ async def raw_client(*options: str, home: Path, revision: str = "2025-11-25", **
     async with await anyio.open_process(command, env=environ, stderr=subprocess.PIPE) as process:
         client = RawClient(process, modern() if revision == "2026-07-28" else None)
         try:
-            with anyio.fail_after(120):
+            with anyio.fail_after(300):
                 if revision != "2026-07-28":
                     await client.hello(revision)
                 yield client

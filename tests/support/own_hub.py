@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -16,6 +15,7 @@ import anyio.abc
 
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
+from tests.support.ports import free_ports as free_ports
 
 COMMAND = (sys.executable, "-P", "-m", "mesh_cli")
 
@@ -57,15 +57,6 @@ class RunningHub(NamedTuple):
         return found[1]
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that are free now."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
-
-
 def new_hub(folder: Path) -> HubFolder:
     """Make a hub on loopback, on free ports."""
     port, door_port = free_ports(2)
@@ -81,7 +72,7 @@ async def running(hub: HubFolder, *words: str) -> AsyncIterator[RunningHub]:
     async with await anyio.open_process(command, env=env, stderr=sys.stderr) as process:
         try:
             assert process.stdout
-            with anyio.fail_after(90):
+            with anyio.fail_after(200):
                 assert b"https://" in await process.stdout.receive()
             yield RunningHub(hub, process)
         finally:
@@ -93,7 +84,7 @@ async def ended(process: anyio.abc.Process, number: signal.Signals = signal.SIGI
     """End a process with a signal; kill it if it does not."""
     with suppress(ProcessLookupError):
         process.send_signal(number)
-    with anyio.move_on_after(20):
+    with anyio.move_on_after(60):
         await process.wait()
     if process.returncode is None:
         process.kill()
@@ -125,7 +116,7 @@ async def joining(home: Path, words: Sequence[str], *, shows: str) -> AsyncItera
             command, env=env, cwd=home, stdout=out, stderr=subprocess.STDOUT
         ) as process:
             try:
-                with anyio.fail_after(90):
+                with anyio.fail_after(200):
                     while shows not in log.read_text("utf-8", "replace"):
                         assert process.returncode is None, log.read_text("utf-8", "replace")
                         await anyio.sleep(0.02)

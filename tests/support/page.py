@@ -42,7 +42,7 @@ async def web(home: Path, nats: str, arena: str, *words: str, token: str = TOKEN
             assert process.stdin
             assert process.stdout
             await process.stdin.send(f"{token}\n".encode())
-            with anyio.fail_after(90):
+            with anyio.fail_after(200):
                 address = (await process.stdout.receive()).decode().strip()
             yield address
         finally:

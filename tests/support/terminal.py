@@ -59,7 +59,7 @@ class Terminal:
         """Type `keys`; `\\x03` is Ctrl-C, `\\x04` Ctrl-D, `\\r` Enter."""
         os.write(self._ours, keys.encode())
 
-    def until(self, pattern: str, *, within_s: float = 60.0) -> re.Match[str]:
+    def until(self, pattern: str, *, within_s: float = 200.0) -> re.Match[str]:
         """Wait until the text without its style matches `pattern`; the next call looks behind that match."""
         end = time.monotonic() + within_s
         while not (match := re.search(pattern, self._unseen())):
@@ -68,7 +68,7 @@ class Terminal:
         self._seen += match.end()
         return match
 
-    def until_signals(self, *, within_s: float = 30.0) -> None:
+    def until_signals(self, *, within_s: float = 100.0) -> None:
         """Wait until Ctrl-C is a signal: it is an ordinary key while a prompt reads."""
         end = time.monotonic() + within_s
         while not termios.tcgetattr(self._ours)[3] & termios.ISIG:
@@ -76,7 +76,7 @@ class Terminal:
                 raise AssertionError("the terminal stayed that of a prompt")
             self._read(0.01)
 
-    def rest(self, *, within_s: float = 60.0) -> str:
+    def rest(self, *, within_s: float = 200.0) -> str:
         """Wait for the end of the command and return the text, without its style, behind the last match."""
         end = time.monotonic() + within_s
         while self._read(max(end - time.monotonic(), 0)):
@@ -91,7 +91,7 @@ class Terminal:
 
     def code(self) -> int:
         """Wait for the end of the command and return its exit code."""
-        return self.process.wait(30)
+        return self.process.wait(100)
 
     def _unseen(self) -> str:
         return _plain(self.drawn)[self._seen :]
@@ -113,7 +113,7 @@ class Terminal:
     ) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(100)
         os.close(self._ours)
 
 

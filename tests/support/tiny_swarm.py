@@ -39,7 +39,7 @@ async def measuring(home: Path, url: str, *more: str) -> AsyncIterator[None]:
         yield
 
 
-async def in_thread(script: Callable[[], _Result], within_s: float = 200) -> _Result:
+async def in_thread(script: Callable[[], _Result], within_s: float = 500) -> _Result:
     """Run a plain script beside the event loop of a test."""
     with anyio.fail_after(within_s):
         return await anyio.to_thread.run_sync(script)
