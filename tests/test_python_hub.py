@@ -20,6 +20,7 @@ from mesh.events import ArenaClosed, ProposalPosted, ProposalPromoted
 from mesh.server import EmbeddedServer
 from tests.support.arenas import TRAIN
 from tests.support.hub import Hub, gateway, register
+from tests.support.ports import free_port
 from tests.support.tiny_swarm import in_thread, measuring, open_tiny, posted
 
 LOWER = TRAIN.replace("HEIGHT = 1.0", "HEIGHT = 0.5")
@@ -29,7 +30,7 @@ LOWER = TRAIN.replace("HEIGHT = 1.0", "HEIGHT = 0.5")
 async def hub(tmp_path: Path, home: Path, server: EmbeddedServer) -> AsyncIterator[Hub]:
     """A gateway on loopback for the tiny arena."""
     await open_tiny(tmp_path / "tiny", home, server.url)
-    async with gateway(home, server.url) as running:
+    async with gateway(home, server.url, listen=f"127.0.0.1:{free_port()}") as running:
         yield running
 
 

@@ -148,3 +148,7 @@ async def test_idle_members_miss_nothing_that_is_published(tmp_path: Path, monke
                 while given != wanted:
                     await anyio.sleep(0.002)
             tasks.cancel_scope.cancel()
+
+
+def test_a_woken_member_asks_once_more_when_the_server_must_have_stored_what_woke_it() -> None:
+    assert sum(queue._PAUSES_S) - queue.STORED_WITHIN_S > 0.1

@@ -20,6 +20,7 @@ from mesh.testing import git_hash
 from mesh.wire import Post
 from tests.support.history import finish, request
 from tests.support.page import TOKEN, Visit, browsing, web
+from tests.support.ports import free_port
 
 NASTY = "<img src=x onerror=\"window.owned = 'note'\"><b>bold</b>"
 NASTY_TITLE = "<script>window.owned = 'title'</script>\u202egnp.exe"
@@ -287,8 +288,8 @@ async def test_the_page_comes_back_when_its_server_does(home: Path, server: Embe
     async with connect(server.url) as hub, browsing() as browser:
         bus = await hub.arena("a", create=True)
         await bus.post_all(posts("a", 5))
-        async with web(home, server.url, "a") as address:
-            port = address.rstrip("/").rpartition(":")[2]
+        port = str(free_port())
+        async with web(home, server.url, "a", "--port", port) as address:
             visit = await Visit(browser, address).__aenter__()
             await visit.open()
             await visit.tab.locator("#tab-board").click()
