@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import anyio
+import psutil
 import pytest
 from msgspec.structs import replace
 from playwright.async_api import Browser
@@ -186,37 +187,52 @@ async def test_an_arena_in_which_nothing_happened_yet_says_so(home: Path, server
 @pytest.mark.serial
 async def test_five_thousand_proposals_stay_usable(home: Path, server: EmbeddedServer, record_property: Record) -> None:
     async with stage(home, server, 5000) as on, Visit(on.browser, on.address) as visit:
+        began = cpu_seconds_of_browsers()
         await visit.open()
         tab = visit.tab
         await seconds_until(tab, "performance.getEntriesByName('first-picture').length", time.monotonic())
-        first_ms = await tab.evaluate("performance.getEntriesByName('first-picture')[0].startTime")
-        began = time.monotonic()
+        first_s = cpu_seconds_of_browsers() - began
+        began = cpu_seconds_of_browsers()
         await tab.get_by_role("button", name="Show all").click()
-        all_s = await seconds_until(tab, "document.getElementById('graph').dataset.nodes === '5000'", began)
+        await seconds_until(tab, "document.getElementById('graph').dataset.nodes === '5000'", time.monotonic())
+        all_s = cpu_seconds_of_browsers() - began
         box = await tab.locator("#graph").bounding_box()
         assert box
         middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         zoom = "document.getElementById('graph')._cyreg.cy.zoom()"
         before = await tab.evaluate(zoom)
-        began = time.monotonic()
+        began = cpu_seconds_of_browsers()
         await tab.mouse.move(*middle)
         for _ in range(5):
             await tab.mouse.wheel(0, -120)
         await tab.mouse.down()
         await tab.mouse.move(middle[0] + 60, middle[1] + 20, steps=5)
         await tab.mouse.up()
-        moved_s = await seconds_until(tab, f"{zoom} > {before}", began)
+        await seconds_until(tab, f"{zoom} > {before}", time.monotonic())
+        moved_s = cpu_seconds_of_browsers() - began
         await tab.get_by_role("button", name="Champion").click()
         champion = await tab.evaluate("document.getElementById('graph')._cyreg.cy.nodes('[state = \"champion\"]').id()")
         place = await tab.evaluate(f"{node(champion)}.renderedPosition()")
-        began = time.monotonic()
+        began = cpu_seconds_of_browsers()
         await tab.mouse.click(box["x"] + place["x"], box["y"] + place["y"])
-        click_s = await seconds_until(tab, "document.querySelector('#drawer .inner') !== null", began)
-        took_s = {"first picture": first_ms / 1000, "all": all_s, "zoom and pan": moved_s, "drawer": click_s}
-        record_property("seconds with 5,000 proposals", took_s)
+        await seconds_until(tab, "document.querySelector('#drawer .inner') !== null", time.monotonic())
+        click_s = cpu_seconds_of_browsers() - began
+        took_s = {"first picture": first_s, "all": all_s, "zoom and pan": moved_s, "drawer": click_s}
+        record_property("CPU seconds with 5,000 proposals", took_s)
         assert champion[:10] in await tab.locator("#drawer").inner_text()
-        assert max(took_s.values()) < 20, took_s  # of a loaded machine: the benchmark `page` has figures
+        assert max(took_s.values()) < 20, took_s  # of CPU time: the benchmark `page` has figures
         assert visit.complaints == []
+
+
+def cpu_seconds_of_browsers() -> float:
+    """Return the CPU time of the browsers of this process so far: what else runs on a machine adds nothing to it."""
+    found = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "chrom" in process.name():
+                used = process.cpu_times()
+                found += used.user + used.system
+    return found
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
