@@ -25,8 +25,8 @@ def test_a_fresh_clone_installs_what_the_command_needs(tmp_path: Path, words: st
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
     make = ["make", "-n", *words.split(), f"UV={uv}"]
-    told = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True).stdout
-    subprocess.run(["sh", "-n"], input=told, text=True, timeout=60, check=True)
+    told = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True).stdout
+    subprocess.run(["sh", "-n"], input=told, text=True, timeout=300, check=True)
     wanted = re.findall(r"-e '\.\[(.*?)\]'", told)
     assert wanted == [extras] * (2 if uv else 1)
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -35,7 +35,7 @@ def test_a_fresh_clone_installs_what_the_command_needs(tmp_path: Path, words: st
 
 def test_every_test_is_run_once_by_one_of_the_three_commands() -> None:
     told = subprocess.run(
-        ["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        ["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True
     ).stdout
     commands = re.findall(r"\brun (.*?)(?: &&|$)", told, re.MULTILINE)
     chosen = [re.findall(r"-m ('.*?'|\w+)(.*)", command) for command in commands]

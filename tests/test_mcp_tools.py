@@ -214,7 +214,7 @@ async def test_a_wait_ends_with_what_concerns_who_waits_and_loses_nothing(tmp_pa
 async def test_nobody_waits_in_an_arena_that_is_closed(tmp_path: Path) -> None:
     async with open_door(tmp_path) as door:
         closed = await post(door, "operator", ArenaClosed(version=1, reason="time"))
-        with anyio.fail_after(20):
+        with anyio.fail_after(45):
             told = await await_news(door, closed, seconds=50, author="ann")
         assert (told.closed, told.woken_by, told.next) == ("time", (), closed)
         last: Any = await TOOLS["wait"].work(door, ANN, arguments_of("wait", {"since": closed - 1}))

@@ -28,7 +28,7 @@ async def test_members_with_the_rights_of_their_roles_score_a_proposal(tmp_path:
                 swarm.environ[name] = {"MESH_CREDENTIALS": str(member_creds(hub, role, name, ["tiny"])[0])}
             swarm.commands["explorer"] = [word for word in swarm.commands["explorer"] if word not in ("--count", "3")]
             await swarm.start(*MEMBERS)
-            with anyio.fail_after(200):
+            with anyio.fail_after(500):
                 posts = await posts_until_a_score(hub)
     joined = {post.author for post in posts if isinstance(post.event, AgentJoined | WorkerJoined)}
     assert joined == {*MEMBERS}

@@ -196,7 +196,7 @@ async def test_each_door_is_credited_with_what_it_earned_and_what_that_cost(tmp_
     with model_server(*[partial(answer, allowed)] * 9) as model:
         thinker = ["--model", NAME, "--api-base", model.url, "--budget-tokens", "12000"]
         async with running(tmp_path, *thinker, "--coder", works, "--budget-calls", "1") as on:
-            with anyio.fail_after(PATIENCE_S * 2):
+            with anyio.fail_after(PATIENCE_S * 4):
                 reader = await register(on.hub, "reader")
                 await scored(on, reader, await proposal_of(on, reader, "coder"))
                 allowed.set()

@@ -19,7 +19,7 @@ GONE = "http://127.0.0.1:9/v1"
 
 async def refused(folder: Path, home: Path, *words: str, env: dict[str, str] | None = None) -> str:
     """Run `mesh up`; return its one sentence."""
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         done = await anyio.run_process([*MESH, "up", str(folder), *words], check=False, env=env)
     said = done.stderr.decode()
     assert (done.returncode, done.stdout, said.count("\n")) == (2, b"", 1), said

@@ -47,7 +47,7 @@ async def worker_here(url: str, folder: Path, *price: str) -> AsyncIterator[None
             swarm.commands["worker"] += ["--no-sandbox", *price]
             await swarm.start("worker")
             follower = Follower(bus)
-            with anyio.fail_after(60):
+            with anyio.fail_after(200):
                 while not follower.board.workers:
                     await follower.catch_up()
                     await anyio.sleep(0.05)

@@ -64,7 +64,7 @@ def finished() -> Iterator[dict[str, RunFinished]]:
         artifacts += [Artifact(attack.name, changed_files(attack, HOME, spec)) for attack in ATTACKS]
 
         async def run() -> dict[str, list[RunFinished]]:
-            with anyio.fail_after(200):
+            with anyio.fail_after(500):
                 return await run_artifacts(arena, artifacts, device="cpu", slots=2)
 
         yield {name: events[0] for name, events in anyio.run(run).items()}

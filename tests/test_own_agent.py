@@ -46,7 +46,7 @@ async def mesh(*words: str, cwd: Path, given: str = "") -> Said:
 
     def run() -> Said:
         command = [sys.executable, "-m", "mesh_cli", *words]
-        done = subprocess.run(command, cwd=cwd, env=environ, input=given, capture_output=True, text=True, timeout=120,
+        done = subprocess.run(command, cwd=cwd, env=environ, input=given, capture_output=True, text=True, timeout=300,
                               check=False)  # fmt: skip
         return Said(done.returncode, done.stdout, done.stderr)
 
@@ -72,7 +72,7 @@ async def killed(server: EmbeddedServer) -> None:
 
 async def decided(cwd: Path, *words: str) -> dict[str, Any]:
     """Wait as an agent with a time limit per command does: again and again."""
-    with anyio.fail_after(150):
+    with anyio.fail_after(400):
         while True:
             said = await mesh("wait", *words, "--timeout", "10s", "--json", cwd=cwd)
             assert said.out, said
@@ -160,14 +160,14 @@ async def test_a_person_does_not_wait_behind_a_full_backlog_of_samplers(
             await bus.post(Post.new(f"explorer-{number % 4}", event))
         follower = Follower(bus)
         await follower.catch_up()
-        await swarm.start("curator", "worker")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.follow)
-            with anyio.fail_after(120):
+            with anyio.fail_after(300):
                 door = Door(bus, follower, code)
                 wanted = {"train.py": TRAIN.replace("HEIGHT = 1.0", "HEIGHT = 0.5").encode()}
                 mine = await propose(door, wanted, author="ann")  # it posts the baseline, too
                 assert (mine.queue.place, mine.queue.of) == (2, BACKLOG + 2)
+                await swarm.start("curator", "worker")
                 await follower.until(lambda board: board.scores(mine.proposal) != [])
             tasks.cancel_scope.cancel()
     board = follower.board

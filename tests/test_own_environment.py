@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     """A task with an environment in its folder."""
     made = task(tmp_path / "task", EVALUATOR)
     (made / "arena.toml").write_text((made / "arena.toml").read_text().replace("\n[environment]\n\n", ""))
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(made / ".venv")], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(made / ".venv")], check=True, timeout=300)
     return made
 
 
@@ -73,7 +73,7 @@ def test_what_the_user_wants_is_written_down_and_used(
 def test_a_task_that_has_no_arena_toml_yet_gets_the_environment_too(command: str, folder: Path, tmp_path: Path) -> None:
     (folder / "arena.toml").unlink()
     words = [sys.executable, "-m", "mesh_cli", command, str(folder), "--environment", str(tmp_path / "gone")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert "is a task of OpenEvolve: wrote " in done.stderr
     assert f"{tmp_path / 'gone'} is not on this machine" in done.stderr.splitlines()[-1]

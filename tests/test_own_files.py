@@ -139,7 +139,7 @@ def test_a_folder_with_one_file_that_cannot_be_used_says_why(
     (tmp_path / ".DS_Store").write_bytes(NOISE)
     (tmp_path / "~$judged.xlsx").write_bytes(NOISE)
     command = [sys.executable, "-m", "mesh_cli", "new", "search", "mine", "--data", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert sentence in done.stderr
 

@@ -30,7 +30,7 @@ def program(*words: str, first: Path, cwd: Path, home: Path) -> subprocess.Compl
     """Run a module of ours with `first` in front of its search path."""
     environ = {**os.environ, "MESH_HOME": str(home), "PYTHONPATH": os.pathsep.join((str(first), str(ROOT)))}
     command = [sys.executable, "-P", "-m", *words]
-    return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_without_packages_of_others_all_is_well() -> None:

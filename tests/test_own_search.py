@@ -48,7 +48,7 @@ def prepared(arena: NewArena, source: Path) -> tuple[Path, str]:
     out = arena.folder.parent / f"{arena.name}-data"
     env = os.environ | {"MESH_SOURCE": str(source), "MESH_OUT": str(out)}
     command = [sys.executable, "prepare.py"]
-    done = subprocess.run(command, cwd=arena.folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=arena.folder, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
@@ -135,7 +135,7 @@ def test_few_queries_have_no_sealed_part_and_the_arena_asks_for_no_looks(tmp_pat
     assert (out / "private" / "sealed.jsonl").read_text() == ""
     env = os.environ | {"MESH_DATA": str(out / "public"), "MESH_PRIVATE": str(out / "private"), "MESH_SPLIT": "sealed"}
     command = [sys.executable, "score.py"]
-    done = subprocess.run(command, cwd=made.folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=made.folder, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.stderr == "these queries are too few for a sealed part: judge more, or set selection.sealed to off\n"
 
 
@@ -180,7 +180,7 @@ def test_an_export_has_the_settings_for_other_engines_and_the_queries_that_are_w
         text = text.replace(old, new)
     champion.write_text(text.replace('re.compile(r"[a-z0-9_]+")', 're.compile(r"[a-z]+")'))  # it cannot tell models
     command = [sys.executable, "export.py", str(champion), "--data", str(out / "public")]
-    done = subprocess.run(command, cwd=made.folder, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, cwd=made.folder, capture_output=True, text=True, timeout=300, check=True)
     assert "| `TITLE_WEIGHT` | 1.0 | 2.5 |" in done.stdout
     assert "| `STEM` | porter | plural |" in done.stdout
     assert "`K1` |" not in done.stdout
@@ -196,6 +196,6 @@ def test_an_export_has_the_settings_for_other_engines_and_the_queries_that_are_w
     assert set(rows) <= public
     assert "0 won" in done.stdout
     gone = subprocess.run(
-        [*command[:2], "no.py"], cwd=made.folder, capture_output=True, text=True, timeout=60, check=False
+        [*command[:2], "no.py"], cwd=made.folder, capture_output=True, text=True, timeout=300, check=False
     )
     assert (gone.returncode, gone.stderr) == (1, "no.py is not a Python file: give the rank.py of the champion\n")

@@ -42,8 +42,8 @@ private = pathlib.Path(os.environ["MESH_OUT"]) / "private"
 private.mkdir()
 (private / "answers").write_text("42")
 if pathlib.Path(sys.argv[0]).with_name("slow").exists():
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    time.sleep(60)
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    time.sleep(300)
 """
 OPEN = """
 import sys
@@ -69,7 +69,7 @@ def arena(tmp_path: Path) -> Path:
 
 
 def until(done: Callable[[], object]) -> None:
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 100
     while not done():
         assert time.monotonic() < give_up
         time.sleep(0.02)

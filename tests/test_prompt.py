@@ -81,7 +81,7 @@ def test_ctrl_c_interrupts_the_query_that_runs_and_drops_a_line_but_never_leaves
             began = time.monotonic()
             terminal.press("\x03")
             terminal.until("interrupted")
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 40
             terminal.until("mesh >")
         terminal.press("SELECT dropped\x03")
         terminal.until("mesh >")
@@ -89,7 +89,7 @@ def test_ctrl_c_interrupts_the_query_that_runs_and_drops_a_line_but_never_leaves
         terminal.press("SELECT 6 * 7 AS answer;\r")
         terminal.until(r"answer\n.*\n +42\n")
         terminal.until("mesh >")
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 40
         terminal.press("\x04")
         assert "Traceback" not in terminal.rest()
         assert terminal.code() == 0

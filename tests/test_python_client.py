@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,11 +48,13 @@ async def test_a_script_proposes_waits_and_reads_beside_a_real_swarm(home: Path,
             assert (proposed.author, proposed.title, proposed.is_new) == ("ann", "half the height", True)
             again = m.propose({"train.py": LOWER.encode()})
             assert (again.proposal, again.is_new) == (proposed.proposal, False)
-            outcome = m.wait(proposed, timeout=120)
+            outcome = m.wait(proposed, timeout=300)
             assert outcome.ending == "promoted"
             assert outcome.mean == pytest.approx(0.01)
             assert outcome.gain == pytest.approx(0.25)
             assert m.board.champion == proposed.proposal
+            while not len(m.sql("FROM leaderboard WHERE mean < 0.02")):
+                time.sleep(0.1)  # the projector may lie behind
             rows = m.sql(
                 "SELECT author, mean, time FROM leaderboard JOIN proposals USING (arena, proposal, author) LIMIT 1"
             )
@@ -235,7 +238,7 @@ async def test_waiting_and_following_go_on_when_the_server_is_killed_and_started
 
             tasks.start_soon(follow)
             tasks.start_soon(decide)
-            with anyio.fail_after(120):
+            with anyio.fail_after(300):
                 assert (await m.wait(proposed)).ending == "promoted"
                 while seen != ["proposal.promoted"]:
                     await anyio.sleep(0.05)
@@ -251,7 +254,7 @@ async def test_ctrl_c_ends_a_wait_at_once(tmp_path: Path, tiny: str) -> None:
     )
     async with await anyio.open_process([sys.executable, "-c", code], cwd=tmp_path) as process:
         assert process.stdout is not None
-        with anyio.fail_after(90):
+        with anyio.fail_after(200):
             said = b""
             while b"ready" not in said:
                 said += await process.stdout.receive()

@@ -29,7 +29,7 @@ async def tiny(tmp_path: Path, home: Path, server: EmbeddedServer, monkeypatch: 
 def ran(*words: str, cwd: Path = EXAMPLES) -> str:
     """What a program prints; it must end well."""
     done = subprocess.run(
-        [sys.executable, *words], cwd=cwd, env=os.environ, capture_output=True, text=True, timeout=180, check=False
+        [sys.executable, *words], cwd=cwd, env=os.environ, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -34,14 +34,14 @@ async def test_a_loop_of_ones_own_asks_and_is_told_what_the_swarm_measures(home:
             }
             trial = study.ask({"HEIGHT": 0.5})
             assert (trial.values, trial.author) == ({"HEIGHT": 0.5, "WIDTH": 10}, "ann")
-            told = study.tell(trial, timeout=150)
+            told = study.tell(trial, timeout=200)
             assert (told.state, told.why) == ("scored", "")
             assert told.score == pytest.approx(0.01)
             assert m.board.proposals[trial.proposal].event.origin == Origin(how="sampler", name="mine")
             again = study.ask({"HEIGHT": 0.5})  # whatever the best code is by now
             assert (again.proposal, again.state, again.score) == (trial.proposal, "scored", told.score)
             chosen = study.ask()  # by the sampler
-            assert study.tell_any([chosen], timeout=150)[0].score is not None
+            assert study.tell_any([chosen], timeout=200)[0].score is not None
             states = {each.proposal: each.state for each in study.trials}
             assert states[trial.proposal] == states[chosen.proposal] == "scored"
             assert len(states) == 3  # with the baseline

@@ -155,21 +155,25 @@ RUNAWAY = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b"
 async def test_a_runaway_query_is_interrupted_while_projecting_goes_on(tmp_path: Path) -> None:
     hub = MemoryHub()
     bus = await bus_with(hub)
-    replies: list[Answer | Refusal] = []
     async with projecting(hub, tmp_path / "a.duckdb"):
+        for timeout_s in (2.0, 10.0, 50.0):  # on a busy machine, both may take long
+            replies: list[Answer | Refusal] = []
 
-        async def runaway() -> None:
-            replies.append(await ask(bus, RUNAWAY, timeout_s=2.0))
+            async def runaway() -> None:
+                replies.append(await ask(bus, RUNAWAY, timeout_s=timeout_s))  # noqa: B023
 
-        with anyio.fail_after(60):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(runaway)
-                await anyio.lowlevel.checkpoint()
-                seq = await bus.post(Post.new("ann", e.NotePosted(channel="general", text="on")))
-                await ask_until(bus, seq)
-                assert not replies
-    assert isinstance(replies[0], Refusal)
-    assert "interrupted after 2 s" in replies[0].error
+            with anyio.fail_after(200):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(runaway)
+                    await anyio.lowlevel.checkpoint()
+                    seq = await bus.post(Post.new("ann", e.NotePosted(channel="general", text="on")))
+                    await ask_until(bus, seq)
+                    went_on = not replies
+            assert isinstance(replies[0], Refusal)
+            assert f"interrupted after {timeout_s:g} s" in replies[0].error
+            if went_on:
+                break
+        assert went_on
 
 
 @pytest.mark.parametrize("way", ["insert", "copy", "read_csv", "two statements", "set", "attach"])
@@ -230,7 +234,7 @@ async def test_pages_over_the_bus_are_of_one_projector_and_can_be_stopped(tmp_pa
         assert isinstance(again, Answer)
         assert again.rows[0] == [len(page.rows)]
         await bus.tell(STOP, b"i")
-        with anyio.fail_after(30):
+        with anyio.fail_after(50):
             while not isinstance(refusal := decode_reply(await bus.ask(page.more, encode(More("i")))), Refusal):
                 await anyio.lowlevel.checkpoint()
         assert "has expired" in refusal.error
@@ -244,7 +248,7 @@ async def test_a_query_that_works_is_stopped_by_whoever_asked_it(queries: SqlSer
             await queries.first(Query(RUNAWAY, timeout_s=60, id="i"))
         refusals.append(str(refused.value))
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(50):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
             await anyio.lowlevel.checkpoint()
@@ -256,22 +260,23 @@ async def test_a_query_that_works_is_stopped_by_whoever_asked_it(queries: SqlSer
 async def test_an_answer_that_nobody_goes_on_reading_gives_up_its_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analytics.sql_server.IDLE_S", 2.0)
+    monkeypatch.setattr("analytics.sql_server.IDLE_S", 600.0)
     hub = MemoryHub()
     bus = await bus_with(hub)
     async with projecting(hub, tmp_path / "a.duckdb"):
-        with anyio.fail_after(60):
+        with anyio.fail_after(90):  # less than an answer is kept that somebody reads
             asked = 0
             while isinstance(told := await ask(bus, "FROM range(50000)", max_rows=0, id=f"i{asked}"), Answer):
-                asked += 1  # on a busy machine, the first ones may have been given up before the last ones are asked
-            assert asked >= MAX_OPEN
+                asked += 1
+            assert asked == MAX_OPEN
             assert isinstance(told, Refusal)
             assert "sending 8 large answers" in told.error
+            monkeypatch.setattr("analytics.sql_server.IDLE_S", 2.0)
             while isinstance(await ask(bus, "FROM range(50000)", max_rows=0, id="one-more"), Refusal):
                 await anyio.lowlevel.checkpoint()
 
 
 async def test_a_query_ends_with_whoever_waits_for_it(queries: SqlServer) -> None:
-    with anyio.fail_after(30), anyio.move_on_after(0.2) as scope:
+    with anyio.fail_after(50), anyio.move_on_after(0.2) as scope:
         await queries.answer(Query(RUNAWAY, timeout_s=60))
     assert scope.cancelled_caught

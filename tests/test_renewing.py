@@ -40,7 +40,7 @@ async def test_credentials_are_renewed_at_half_of_their_life_and_the_connection_
 
 
 async def test_credentials_that_have_ended_are_renewed_before_a_command_connects(tmp_path: Path) -> None:
-    async with running(new_hub(tmp_path / "hub"), "--life", "2s") as hub:
+    async with running(new_hub(tmp_path / "hub"), "--life", "5s") as hub:
         file = await _joined(hub, tmp_path / "ann")
         end = user_claims_of(read_creds(file).jwt).until_s
         while time.time() < end + 1:
@@ -58,7 +58,7 @@ async def test_a_process_of_a_member_that_is_revoked_ends_and_says_why(tmp_path:
                 await hub.hub("revoke", "ann", "--reason", "she left")
                 await anyio.sleep_forever()
 
-        with pytest.raises(BusRefused, match="member ann was revoked: she left"), anyio.fail_after(60):
+        with pytest.raises(BusRefused, match="member ann was revoked: she left"), anyio.fail_after(200):
             await stay_connected()
         again = await run_mesh(tmp_path / "ann", "status")
         assert (again.code, again.err.count("\n")) == (3, 1), again

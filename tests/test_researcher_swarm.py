@@ -192,7 +192,7 @@ def test_mesh_up_hands_on_what_is_said_of_a_model() -> None:
 
 def test_the_command_says_how_a_model_is_given(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mesh.agent", "--help"], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-m", "mesh.agent", "--help"], capture_output=True, text=True, timeout=300, check=True
     )
     assert "--model PROVIDER/NAME" in done.stdout
     assert "--budget-usd X" in done.stdout

@@ -160,7 +160,7 @@ def test_with_the_repository_the_code_is_that_of_its_commits(home: Path, mesh: M
     def git(*words: str) -> str:
         who = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
         command = ["git", "-C", str(repo), *who, *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout.strip()
 
     def commit(text: str, day: int) -> str:
         (repo / "train.py").write_text(text)
@@ -202,7 +202,7 @@ def test_with_the_repository_the_code_is_that_of_its_commits(home: Path, mesh: M
     out = home / "out"
     assert mesh("git", "export", out).code == 0
     log = ["git", "-C", str(out), "log", "--format=%an %s", "HEAD"]
-    said = subprocess.run(log, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    said = subprocess.run(log, capture_output=True, text=True, check=True, timeout=300).stdout.splitlines()
     assert said == ["Kim LR = 0.04", "Kim LR = 0.02"]
     assert (out / "train.py").read_text() == "LR = 0.04\n"
     mesh("export", home / "back.tsv")

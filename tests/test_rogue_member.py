@@ -240,7 +240,7 @@ async def test_curves_of_members_reach_the_hub_and_carry_their_author(tmp_path: 
         for subject in ("live.one.curve.r1.gpu7", "live.one.curve.r1"):
             assert is_forbidden(await gpu8.say(subject, b"bad news")), subject
         await gpu7.nc.publish("live.one.curve.r1.gpu7", b"good news")
-        assert (await at_hub.next_msg(10)).data == (await at_cura.next_msg(10)).data == b"good news"
+        assert (await at_hub.next_msg(100)).data == (await at_cura.next_msg(100)).data == b"good news"
 
 
 async def test_the_hub_calls_the_roll_of_members_and_nobody_else_does(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ async def test_the_hub_calls_the_roll_of_members_and_nobody_else_does(tmp_path: 
 
         await gpu7.nc.subscribe("live.one.here.b7", cb=here)
         await gpu7.nc.flush()
-        assert (await hub.own.nc.request("live.one.here.b7", timeout=10)).data == b"here"
+        assert (await hub.own.nc.request("live.one.here.b7", timeout=100)).data == b"here"
         assert is_forbidden(await mallory.say("live.one.here.b7", b""))
 
 
@@ -264,7 +264,7 @@ async def test_limits_close_the_connection_that_exceeds_them_and_no_other(tmp_pa
         assert not is_stored(answer), answer
         for number in range(MOST_SUBSCRIPTIONS + 2):
             await many.nc.subscribe(f"_INBOX_many.{number}")
-        with anyio.fail_after(20):
+        with anyio.fail_after(100):
             while not any("maximum subscriptions" in word.lower() for word in many.told) and not many.nc.is_closed:
                 await anyio.sleep(0.01)
         assert is_stored(await ann.say("mesh.one.note.posted.a.ann", b"{}"))
@@ -292,7 +292,7 @@ async def test_who_is_revoked_is_cut_off_at_once_and_never_returns(tmp_path: Pat
         ):
             assert sorted(each["member"] for each in await system.connections()) == ["eve", "hub", "sys"]
             await system.push_claims(revoke_key(hub, key.public))
-            with anyio.fail_after(10):
+            with anyio.fail_after(100):
                 while not eve.nc.is_closed:
                     await anyio.sleep(0.001)
             assert not own.nc.is_closed
@@ -364,7 +364,7 @@ async def test_nothing_is_said_in_clear_and_nobody_comes_in_without_a_token(tmp_
                 info += await plain.receive()
             assert json.loads(info.removeprefix(b"INFO "))["tls_required"]
             await plain.send(b"CONNECT {}\r\nPING\r\n")
-            with anyio.fail_after(20), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            with anyio.fail_after(100), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                 answer = b""
                 while True:
                     answer += await plain.receive()
@@ -372,5 +372,5 @@ async def test_nothing_is_said_in_clear_and_nobody_comes_in_without_a_token(tmp_
         stranger = Client()
         with pytest.raises((nats.errors.Error, OSError)):
             await stranger.connect(
-                hub.own_url, tls=ssl.create_default_context(cadata=hub.ca), allow_reconnect=False, connect_timeout=10
+                hub.own_url, tls=ssl.create_default_context(cadata=hub.ca), allow_reconnect=False, connect_timeout=100
             )

@@ -48,7 +48,7 @@ async def test_who_is_revoked_is_cut_off_also_with_a_token_from_when_the_clock_w
         async with speaker(hub.hub, creds, "eve") as eve, system_account(hub.hub.own_url, hub.hub.sys_creds) as system:
             assert is_stored(await eve.say("mesh.one.note.posted.a.eve", b"{}"))
             await system.push_claims(revoke_key(hub.hub, key.public))
-            with anyio.fail_after(10):
+            with anyio.fail_after(100):
                 while not eve.nc.is_closed:
                     await anyio.sleep(0.001)
         with pytest.raises((nats.errors.Error, OSError)):
@@ -61,7 +61,7 @@ async def test_a_key_that_looks_like_a_wildcard_takes_no_key_of_others(tmp_path:
         mallory, ann = await hub.member("agent", "mallory"), await hub.member("agent", "ann")
         await mallory.nc._send_command(b"PUB mesh.one.proposal.posted.*.mallory 2\r\n{}\r\n")
         await mallory.nc._flush_pending()
-        with anyio.fail_after(20):
+        with anyio.fail_after(100):
             while await hub.entries() < 1:
                 await anyio.sleep(0.01)
         for number in range(3):

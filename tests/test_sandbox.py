@@ -54,7 +54,7 @@ sys.stdout.write(msgspec.json.encode(anyio.run(try_tier, sys.argv[2], Path(folde
 """
 
 
-LIMITS = Limits(20, memory_mb=2000)
+LIMITS = Limits(100, memory_mb=2000)
 
 
 async def run_sandboxed(
@@ -74,7 +74,7 @@ async def run_sandboxed(
     script.write_text(textwrap.dedent(code))
     sandbox.give([work])
     policy = sandbox.policy([script], [work], cuda=cuda)
-    with anyio.fail_after(60):
+    with anyio.fail_after(300):
         async with start_supervisor(preload) as supervisor:
             seen = inherited() | {"MESH_RUN_TOKEN": supervisor.token, "TMPDIR": str(work), **(env or {})}
             launch = Launch((sys.executable, str(script), "argument"), seen, str(work), policy, warm=bool(preload))
@@ -109,7 +109,7 @@ def test_the_tiers_of_an_ordinary_user_hold_too(tier: Tier, tmp_path: Path) -> N
     paths = [p for p in (*sys.path, sys.prefix, sys.base_prefix, *os.environ["PATH"].split(":")) if os.path.isdir(p)]
     command = [sys.executable, "-c", AS_AN_ORDINARY_USER, str(tmp_path / "home"), tier, *paths]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(command, capture_output=True, env=env, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, env=env, timeout=300, check=False)
     assert done.returncode == 0, done.stderr.decode()
     found = msgspec.json.decode(done.stdout, type=TierFinding)
     if tier == "A" and not found.results:  # no user namespaces for ordinary users here
@@ -156,30 +156,30 @@ async def test_a_layer_that_cannot_be_applied_is_trouble_of_the_machine(tmp_path
     broken = Launch(("true",), {}, "/", Policy(landlock=True, seccomp=True, limits={"NONSENSE": 1}))
     async with start_supervisor() as supervisor:
         with pytest.raises(HostTrouble, match=r"the sandbox layer limits cannot be applied"):
-            await supervisor.run(Request(broken, Limits(5, memory_mb=1000)))
-        assert (await supervisor.run(Request(Launch(("true",), inherited(), "/"), Limits(5, memory_mb=1000)))).rc == 0
+            await supervisor.run(Request(broken, Limits(100, memory_mb=1000)))
+        assert (await supervisor.run(Request(Launch(("true",), inherited(), "/"), Limits(100, memory_mb=1000)))).rc == 0
 
 
 @pytest.mark.greedy
 @pytest.mark.parametrize(
     ("code", "why", "limits"),
     [
-        ("b = [bytearray(b'1' * (32 << 20)) for _ in iter(int, 1)]", "memory", Limits(20, memory_mb=300)),
+        ("b = [bytearray(b'1' * (32 << 20)) for _ in iter(int, 1)]", "memory", Limits(100, memory_mb=300)),
         (
             "import os\nwhile True: open(f'f{os.urandom(4).hex()}', 'wb').write(b'x' * (4 << 20))",
             "disk",
-            Limits(20, memory_mb=2000, disk_mb=200),
+            Limits(100, memory_mb=2000, disk_mb=200),
         ),
         (
             "import os, time\nfor n in range(400):\n    if os.fork() == 0: time.sleep(50)\ntime.sleep(50)",
             "processes",
-            Limits(20, memory_mb=20_000, processes=100),
+            Limits(45, memory_mb=20_000, processes=100),
         ),
         ("import os\nwhile True: os.write(1, b'x' * 65536)", "output", LIMITS),
         (
             "import os\nfor n in iter(int, 1): os.close(os.open(os.urandom(8).hex(), os.O_CREAT | os.O_WRONLY))",
             "disk",
-            Limits(90, memory_mb=2000, disk_mb=100_000),
+            Limits(200, memory_mb=2000, disk_mb=100_000),
         ),
     ],
     ids=["memory", "disk", "processes", "output", "inodes"],
@@ -338,7 +338,7 @@ async def test_a_scorer_and_its_predictor_talk_over_pipes(tmp_path: Path) -> Non
         ended = await supervisor.run(
             Request(
                 Launch((sys.executable, "-c", ask), env | token, "/", policies[1]),
-                Limits(20, memory_mb=1000),
+                Limits(100, memory_mb=1000),
                 beside=beside,
             )
         )

@@ -20,7 +20,9 @@ async def test_people_judge_answer_and_read_code_from_the_command_line(tmp_path:
 
     def mesh(*words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "mesh_cli", *words]
-        return subprocess.run(command, env=environ, input=text, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, env=environ, input=text, capture_output=True, text=True, timeout=300, check=False
+        )
 
     async def done(*words: str, text: str | None = None) -> str:
         ended = await anyio.to_thread.run_sync(lambda: mesh(*words, text=text))

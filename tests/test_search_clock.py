@@ -25,7 +25,7 @@ class Index:
 def index(documents, learned):
     return Index()
 """
-HOG = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
+HOG = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nprint(flush=True)\nwhile True: pass"
 
 
 def asked(folder: Path, *queries: str, on: int | None = None, program: Path = PREDICT) -> list[tuple[float, float]]:
@@ -70,13 +70,16 @@ def test_what_an_engine_computes_and_what_it_sleeps_is_counted(tmp_path: Path) -
 
 def test_what_others_compute_on_the_same_cpu_is_not_counted(tmp_path: Path) -> None:
     cpu = min(os.sched_getaffinity(0))
-    hogs = [subprocess.Popen([sys.executable, "-c", HOG, str(cpu)]) for _ in range(3)]
+    hogs = [subprocess.Popen([sys.executable, "-c", HOG, str(cpu)], stdout=subprocess.PIPE) for _ in range(3)]
     try:
+        for hog in hogs:
+            assert hog.stdout
+            hog.stdout.readline()  # it begins
         [(ms, wall)] = asked(tmp_path, "0.15", on=cpu)
     finally:
         for hog in hogs:
             hog.kill()
-            hog.wait()
+            hog.communicate()
     assert ms >= 150
     assert ms < 0.75 * wall  # of four that share a CPU, each has a quarter
 

@@ -70,7 +70,7 @@ def elsewhere(folder: Path, *packages: Path) -> Path:
 
 def find_with(python: Path, path: str) -> "subprocess.CompletedProcess[str]":
     env = {"PATH": path, "LANG": "C.UTF-8"}
-    return subprocess.run([python, "-c", FIND], env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([python, "-c", FIND], env=env, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_the_server_of_a_large_store_has_more_time_to_start(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ async def test_a_program_that_is_no_server_is_told_with_its_last_words(
 
 
 async def test_it_listens_on_loopback_alone_on_a_free_port_and_syncs_every_post(tmp_path: Path) -> None:
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         async with embedded(tmp_path / "one") as one, embedded(tmp_path / "two") as two:
             listening = [
                 (connection.laddr.ip, f"nats://127.0.0.1:{connection.laddr.port}")
@@ -158,7 +158,7 @@ async def test_it_listens_on_loopback_alone_on_a_free_port_and_syncs_every_post(
 
 
 async def test_a_second_user_adopts_the_running_server_and_leaves_it_running(tmp_path: Path) -> None:
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         async with embedded(tmp_path) as first:
             async with embedded(tmp_path) as second:
                 assert (second.address, second.starts) == (first.address, 0)
@@ -168,7 +168,7 @@ async def test_a_second_user_adopts_the_running_server_and_leaves_it_running(tmp
 
 async def test_users_that_come_at_once_share_one_server(tmp_path: Path) -> None:
     servers = [EmbeddedServer(tmp_path, "always") for _ in range(8)]
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         async with anyio.create_task_group() as tasks:
             for server in servers:
                 tasks.start_soon(server.ensure)
@@ -180,7 +180,7 @@ async def test_users_that_come_at_once_share_one_server(tmp_path: Path) -> None:
 
 async def test_who_stays_when_the_owner_leaves_starts_the_server_again(tmp_path: Path) -> None:
     first = EmbeddedServer(tmp_path, "always")
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         await first.ensure()
         began = first.address
         async with embedded(tmp_path) as second:
@@ -195,7 +195,7 @@ async def test_who_stays_when_the_owner_leaves_starts_the_server_again(tmp_path:
 
 async def test_a_killed_server_comes_back_on_its_store_and_port_with_all_that_was_acknowledged(tmp_path: Path) -> None:
     said = [str(n) for n in range(200)]
-    with anyio.fail_after(40):
+    with anyio.fail_after(200):
         async with embedded(tmp_path) as server, connect(server.url) as hub:
             bus = await hub.arena("a", create=True)
             assert await bus.post_all(map(note, said)) == list(range(1, 201))
@@ -210,7 +210,7 @@ async def test_a_killed_server_comes_back_on_its_store_and_port_with_all_that_wa
 
 
 async def test_the_server_dies_with_its_owner(tmp_path: Path) -> None:
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         command = [sys.executable, "-c", OWN, str(tmp_path)]
         async with await anyio.open_process(command, stderr=None) as owner:
             assert owner.stdout is not None
@@ -225,7 +225,7 @@ async def test_the_server_dies_with_its_owner(tmp_path: Path) -> None:
 
 
 async def test_an_adopted_server_whose_owner_was_killed_is_started_again(tmp_path: Path) -> None:
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         command = [sys.executable, "-c", OWN, str(tmp_path)]
         async with await anyio.open_process(command, stderr=None) as owner:
             assert owner.stdout is not None
@@ -241,7 +241,7 @@ async def test_an_adopted_server_whose_owner_was_killed_is_started_again(tmp_pat
 
 
 async def test_a_port_that_was_taken_meanwhile_is_given_up(tmp_path: Path) -> None:
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         async with embedded(tmp_path) as server:
             before = server.url
         port = int(before.rpartition(":")[2])
@@ -256,7 +256,7 @@ async def test_a_cancelled_start_leaves_no_process(tmp_path: Path, monkeypatch: 
     program.write_text(f'#!/bin/sh\necho $$ > "{tmp_path}/pid"\nexec sleep 600\n')
     program.chmod(0o755)
     monkeypatch.setenv("MESH_NATS_SERVER", str(program))
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(EmbeddedServer(tmp_path / "server", "always").ensure)
             while not (tmp_path / "pid").exists() or not (pid := (tmp_path / "pid").read_text().strip()):
@@ -271,7 +271,7 @@ async def test_a_store_that_is_taken_away_ends_the_block_in_one_sentence(tmp_pat
             (tmp_path / "server").rename(tmp_path / "moved")
             await anyio.sleep_forever()
 
-    with anyio.fail_after(60), pytest.raises(BadInput, match="cannot be used for the store of a server: No such file"):
+    with anyio.fail_after(200), pytest.raises(BadInput, match="cannot be used for the store of a server: No such file"):
         await serve()
     address = address_of(tmp_path / "moved")
     assert address is not None

@@ -40,7 +40,7 @@ def cloud(request: pytest.FixtureRequest, nowhere: pytest.MonkeyPatch) -> Iterat
 
 async def left_preempted(gate: Gate, name: str) -> None:
     """Wait until a worker has ended as one whose machine is taken away."""
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         assert await gate.left(name) == 0
     boots = {boot for boot, member in gate.on.follower.board.workers.items() if member.name == name}
     await gate.on.until(lambda board: all(board.workers[boot].left for boot in boots))
@@ -78,7 +78,7 @@ async def test_sigterm_is_a_notice_too_and_the_run_is_handed_on_within_seconds(
         began = time.monotonic()
         gate.on.swarm.running["spot"].terminate()
         await gate.begun(2)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
         await left_preempted(gate, "spot")
         await gate.says("spot: preempted: its machine is taken away; its runs go to other workers")
         gate.open()
@@ -142,6 +142,11 @@ def test_whoever_answers_without_being_a_metadata_service_gives_no_notice(nowher
 async def test_a_machine_in_no_cloud_says_once_that_it_hears_no_notices(nowhere: pytest.MonkeyPatch) -> None:
     nowhere.setattr(preemption, "LOOK_FOR_NOTICE_EVERY_S", 0.01)
     said: list[str] = []
-    with anyio.move_on_after(1):
-        await until_noticed(said.append)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(until_noticed, said.append)
+        with anyio.fail_after(100):
+            while not said:
+                await anyio.sleep(0.01)
+        await anyio.sleep(0.5)  # it looks again and again
+        tasks.cancel_scope.cancel()
     assert said == ["--spot: no metadata service of AWS or Google answers here; SIGTERM alone is a notice"]

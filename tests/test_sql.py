@@ -36,7 +36,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def sql(*words: object, stdin: str = "") -> Done:
     done = subprocess.run(
-        [*COMMAND, *map(str, words)], input=stdin, capture_output=True, text=True, timeout=100, check=False
+        [*COMMAND, *map(str, words)], input=stdin, capture_output=True, text=True, timeout=300, check=False
     )
     return Done(done.returncode, done.stdout, done.stderr)
 

@@ -50,7 +50,7 @@ async def test_a_swarm_makes_an_artifact_better_and_can_say_how(tmp_path: Path) 
     async def agree() -> None:
         await run_agents(bus, seats, code)
 
-    with anyio.fail_after(200):
+    with anyio.fail_after(500):
         async with anyio.create_task_group() as watching:
             watching.start_soon(follower.follow)
             async with anyio.create_task_group() as tasks:

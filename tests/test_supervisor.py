@@ -25,9 +25,9 @@ def launch(supervisor: Supervisor, code: str, tag: str = "", **env: str) -> Laun
     return Launch((sys.executable, "-I", "-S", "-c", code, tag), shown, "/")
 
 
-async def end_of(code: str, *, deadline_s: float = 20, memory_mb: float = 1000, tag: str = "") -> Ending:
+async def end_of(code: str, *, deadline_s: float = 100, memory_mb: float = 1000, tag: str = "") -> Ending:
     tag = tag or uuid.uuid4().hex
-    with anyio.fail_after(40):
+    with anyio.fail_after(300):
         async with start_supervisor() as supervisor:
             ended = await supervisor.run(
                 Request(launch(supervisor, code, tag), Limits(deadline_s, memory_mb=memory_mb))
@@ -95,7 +95,7 @@ async def test_a_command_that_does_not_exist_cannot_be_started() -> None:
         ended = await supervisor.run(Request(Launch(("/nonexistent",), {}, "/"), Limits(1, memory_mb=100)))
         assert ended.why == "start"
         assert "No such file" in ended.err
-        again = await supervisor.run(Request(Launch(("true",), dict(os.environ), "/"), Limits(5, memory_mb=100)))
+        again = await supervisor.run(Request(Launch(("true",), dict(os.environ), "/"), Limits(100, memory_mb=100)))
         assert again.rc == 0
 
 
@@ -108,7 +108,7 @@ async def test_a_command_that_does_not_exist_cannot_be_started() -> None:
     ],
 )
 async def test_a_command_that_exceeds_a_limit_is_killed(code: str, why: str) -> None:
-    ended = await end_of(code, deadline_s=10 if why != "deadline" else 0.5, memory_mb=200)
+    ended = await end_of(code, deadline_s=45 if why != "deadline" else 0.5, memory_mb=200)
     assert (ended.rc, ended.why) == (None, why)
     assert len(ended.out) < 70_000
 
@@ -123,21 +123,23 @@ async def test_a_tree_that_escapes_and_respawns_is_gone_when_the_answer_comes() 
 
 
 async def test_a_running_command_is_killed_on_request_and_an_early_or_late_request_harms_nobody() -> None:
-    with anyio.fail_after(60):
+    tag = uuid.uuid4().hex
+    with anyio.fail_after(300):
         async with start_supervisor() as supervisor, anyio.create_task_group() as tasks:
             await supervisor.kill()
 
             async def kill_soon() -> None:
-                await anyio.sleep(0.3)
+                while not alive(tag):
+                    await anyio.sleep(0.05)
                 await supervisor.kill()
                 await supervisor.kill()
 
             tasks.start_soon(kill_soon)
             ended = await supervisor.run(
-                Request(launch(supervisor, "import time; time.sleep(60)"), Limits(30, memory_mb=500))
+                Request(launch(supervisor, "import time; time.sleep(300)", tag), Limits(200, memory_mb=500))
             )
             assert (ended.rc, ended.why) == (None, "killed")
-            again = await supervisor.run(Request(launch(supervisor, "print(1)"), Limits(30, memory_mb=500)))
+            again = await supervisor.run(Request(launch(supervisor, "print(1)"), Limits(100, memory_mb=500)))
             assert (again.rc, again.out) == (0, "1\n")
 
 
@@ -146,13 +148,13 @@ async def test_when_the_worker_is_gone_so_is_everything(tmp_path: Path) -> None:
     worker = (
         "import subprocess, sys, time\n"
         "supervisor = subprocess.Popen([sys.executable, '-m', 'gpu_worker.supervisor'], stdin=subprocess.PIPE)\n"
-        "supervisor.stdin.write(sys.argv[1].encode() + b'\\n'); supervisor.stdin.flush(); time.sleep(60)\n"
+        "supervisor.stdin.write(sys.argv[1].encode() + b'\\n'); supervisor.stdin.flush(); time.sleep(300)\n"
     )
-    command = [sys.executable, "-I", "-S", "-c", ESCAPING + "time.sleep(60)", tag]
-    request = msgspec.json.encode(Request(Launch(command, {}, "/"), Limits(60, memory_mb=1000))).decode()
+    command = [sys.executable, "-I", "-S", "-c", ESCAPING + "time.sleep(300)", tag]
+    request = msgspec.json.encode(Request(Launch(command, {}, "/"), Limits(300, memory_mb=1000))).decode()
     process = await anyio.open_process([sys.executable, "-c", worker, request], stdout=subprocess.DEVNULL)
     async with process:
-        with anyio.fail_after(60):
+        with anyio.fail_after(200):
             while len(alive(tag)) < 5:
                 await anyio.sleep(0.05)
             process.send_signal(signal.SIGKILL)
@@ -163,7 +165,7 @@ async def test_when_the_worker_is_gone_so_is_everything(tmp_path: Path) -> None:
 
 async def test_a_supervisor_that_dies_is_noticed_and_its_trial_does_not_outlive_the_block() -> None:
     tag = uuid.uuid4().hex
-    with anyio.fail_after(60):
+    with anyio.fail_after(200):
         async with start_supervisor() as supervisor, anyio.create_task_group() as tasks:
 
             async def murder() -> None:
@@ -174,7 +176,7 @@ async def test_a_supervisor_that_dies_is_noticed_and_its_trial_does_not_outlive_
             tasks.start_soon(murder)
             with pytest.raises(SupervisorDied):
                 await supervisor.run(
-                    Request(launch(supervisor, ESCAPING + "time.sleep(60)", tag), Limits(60, memory_mb=1000))
+                    Request(launch(supervisor, ESCAPING + "time.sleep(300)", tag), Limits(300, memory_mb=1000))
                 )
         assert alive(tag) == []
         assert kill_marked(supervisor.token) == 0
@@ -182,14 +184,14 @@ async def test_a_supervisor_that_dies_is_noticed_and_its_trial_does_not_outlive_
 
 def test_processes_and_folders_of_a_dead_worker_are_removed(tmp_path: Path) -> None:
     token = uuid.uuid4().hex
-    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={"MESH_RUN_TOKEN": token})
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], env={"MESH_RUN_TOKEN": token})
     try:
         for name, owner in (("dead", [left.pid, 1.0]), ("alive", None)):
             (tmp_path / name).mkdir()
             (tmp_path / name / "owner").write_text(msgspec.json.encode(owner).decode() if owner else "")
         (tmp_path / "dead" / f"{token}.token").touch()
         clear_leftovers(tmp_path)
-        assert left.wait(5) == -9
+        assert left.wait(100) == -9
     finally:
         left.kill()
     assert [p.name for p in tmp_path.iterdir()] == ["alive"]

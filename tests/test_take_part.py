@@ -17,7 +17,7 @@ from mesh.jetstream import connect
 from mesh.server import EmbeddedServer
 from mesh.testing import given
 from mesh_cli.proposals.stop_run import find_unfinished
-from tests.support.arenas import TRAIN, write_arena
+from tests.support.arenas import ARENA, TRAIN, write_arena
 from tests.support.history import T1, finish, opened, proposal, request
 from tests.support.swarm import swarm_of
 
@@ -25,11 +25,12 @@ from tests.support.swarm import swarm_of
 def mesh(*words: str, home: Path, url: str) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "MESH_HOME": str(home), "MESH_NATS": url}
     command = [sys.executable, "-m", "mesh_cli", *words]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
 
 
 async def test_a_person_proposes_a_change_and_stops_a_run(tmp_path: Path, home: Path, server: EmbeddedServer) -> None:
-    arena, mine = write_arena(tmp_path / "tiny"), tmp_path / "mine"
+    patient = ARENA.replace("deadline_s = 30.0", "deadline_s = 600.0")
+    arena, mine = write_arena(tmp_path / "tiny", arena=patient), tmp_path / "mine"
     mine.mkdir()
 
     async def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -60,7 +61,7 @@ async def test_a_person_proposes_a_change_and_stops_a_run(tmp_path: Path, home: 
         await swarm.start("curator", "worker")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.follow)
-            with anyio.fail_after(60):
+            with anyio.fail_after(200):
                 await follower.until(lambda board: _is_scored(board, first.stdout.strip()))
                 await follower.until(lambda board: any(run.attempts for run in board.current_runs(slow)))
                 name = follower.board.current_runs(slow)[0].requested.run

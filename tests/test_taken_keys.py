@@ -116,7 +116,7 @@ async def works(bus: ArenaBus, home: Path) -> Board:
     async def agree() -> None:
         await run_agents(bus, seats, code)
 
-    with anyio.fail_after(200):
+    with anyio.fail_after(500):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.follow)
             tasks.start_soon(work)

@@ -96,7 +96,7 @@ def in_tier_b(folder: Path, probe: str, *, drop: bool = False, **variables: str)
         ["unshare", "--mount", "--propagation", "private", "bash", "-c", "\n".join(script)],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
         check=False,
         env={**os.environ, "PROBE": probe, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables},
         cwd="/",

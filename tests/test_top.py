@@ -46,7 +46,7 @@ class Screen:
 
     async def until(self, holds: Callable[[str], bool]) -> str:
         """Wait until something is drawn, and return the screen."""
-        with anyio.move_on_after(30):
+        with anyio.move_on_after(100):
             while not holds(self.drawn()):
                 await self.pilot.pause(0.05)
         assert holds(self.drawn()), self.drawn()
@@ -82,6 +82,7 @@ async def a_screen(server: EmbeddedServer, projected: Path | None = None) -> Asy
 def projected(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path | None:
     """Return the file of a projector that is asked, also about a short log, or None where the log is folded."""
     monkeypatch.setattr(asking, "LONG", 0)
+    monkeypatch.setattr(asking, "_CATCHES_UP_WITHIN_S", 100.0)  # of a busy machine
     return tmp_path / "top.duckdb" if request.param == "asked" else None
 
 
@@ -89,8 +90,8 @@ async def test_the_panes_show_the_arena_and_what_happens_in_it(
     server: EmbeddedServer, home: Path, projected: Path | None
 ) -> None:
     async with a_screen(server, projected) as screen:
-        first = await screen.until(lambda text: "≡ #general: hello\ufffdthere" in text)
-        assert f"a · open · seq 24 · champion {T2[:10]} 1.5000" in first
+        head = f"a · open · seq 24 · champion {T2[:10]} 1.5000"
+        first = await screen.until(lambda text: "≡ #general: hello\ufffdthere" in text and head in text)
         assert "leaderboard" in first
         await screen.say(
             WorkerJoined(boot="b9", worker_class="cuda-h100", device="cuda", slots=4),
@@ -100,7 +101,7 @@ async def test_the_panes_show_the_arena_and_what_happens_in_it(
         )
         screen.tasks.start_soon(answer_roll_call, screen.bus, "b9")
         await screen.until(lambda text: "1/4" in text and "waiting" in text)
-        for _ in range(100):
+        for _ in range(1000):
             await screen.bus.tell("curve.r9", msgspec.json.encode(CurvePoint(5, 2.5, 0.5, 0.5)))
             await screen.pilot.pause(0.05)
             if "████░░░░  50%  2.5" in screen.drawn():
@@ -130,14 +131,17 @@ async def test_keys_move_filter_and_open_details(server: EmbeddedServer, home: P
         await pilot.press("escape")
         await screen.until(lambda text: "shift+tab" not in text)
         await pilot.press("down", "enter")
-        text = await screen.until(lambda text: f"proposal {T1[:10]}" in text)
-        assert "by ann (baseline)" in text
-        assert re.search(r"r1 +explore +1 +3\.0000", text)
+        await screen.until(
+            lambda text: (
+                f"proposal {T1[:10]}" in text
+                and "by ann (baseline)" in text
+                and re.search(r"r1 +explore +1 +3\.0000", text) is not None
+            )
+        )
         await pilot.press("escape")
         await pilot.press("slash", *"title 2222", "enter")
-        text = await screen.until(lambda text: "filter: title 2222" in text)
-        assert "title 1111" not in text
-        assert "joined" not in text
+        shown = "filter: title 2222"
+        await screen.until(lambda text: shown in text and "title 1111" not in text and "joined" not in text)
         await pilot.press("escape")
         await screen.until(lambda text: "title 1111" in text and "filter:" not in text)
         seen = []
@@ -211,7 +215,7 @@ def test_without_textual_it_names_the_extra(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [["top"]])
 def test_into_a_pipe_it_says_what_prints(words: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mesh_cli", *words], capture_output=True, timeout=60, check=False, env={**os.environ}
+        [sys.executable, "-m", "mesh_cli", *words], capture_output=True, timeout=300, check=False, env={**os.environ}
     )
     assert (done.returncode, done.stdout) == (ExitCode.BAD_INPUT, b"")
     assert done.stderr == b"mesh: mesh top needs a terminal; mesh status, leaderboard and tail print to a pipe\n"

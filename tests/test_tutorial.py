@@ -9,9 +9,9 @@ from tests.support.follower import Follower, blocks_of
 BLOCKS = blocks_of("docs/tutorial.md")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_tutorial_runs_as_it_is_written(tmp_path: Path) -> None:
-    minutes = {"--minutes 1": "--minutes 2.5"}  # it ends when it has shown enough, and not later
+    minutes = {"--minutes 1": "--minutes 7"}  # it ends when it has shown enough, and not later
     person = Follower(tmp_path / "person", other_words=minutes, enough=["champion of round 3"])
     person.follow(BLOCKS)
     assert (person.folder / "winner" / ".git").is_dir()

@@ -70,7 +70,7 @@ def run(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
         for each in (folder.parent, *folder.parent.rglob("*")):
             os.chown(each, NOBODY, NOBODY)
     command = [*start_of_command(), "-m", "mesh_cli", *map(str, words)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=150, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize(

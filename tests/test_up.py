@@ -154,7 +154,7 @@ async def test_killing_it_takes_everything_along_and_loses_nothing(tmp_path: Pat
         # when it cannot even say goodbye
         await up.ends(signal.SIGKILL)
     # then its children notice, and end
-    with anyio.fail_after(60):
+    with anyio.fail_after(PATIENCE_S):
         while belonging_to(home):
             await anyio.sleep(0.05)
     said = [line.split()[0] for line in up.lines if "finished" in line]

@@ -36,12 +36,12 @@ class Told:
     async def finishes(self, more: int) -> None:
         """Wait until so many more runs are finished."""
         wanted = self.text.count("finished") + more
-        with anyio.fail_after(120):
+        with anyio.fail_after(300):
             while self.text.count("finished") < wanted:
                 self.text += await self._stream.receive()
 
     async def rest(self) -> None:
-        with anyio.fail_after(120):
+        with anyio.fail_after(300):
             async for text in self._stream:
                 self.text += text
 
@@ -90,6 +90,6 @@ async def test_mesh_up_beside_a_silent_server_still_hears_signals(
         async with mesh_up(write_arena(tmp_path / "arena")) as up:
             await anyio.sleep(4)
             assert up.process.returncode is None
-            with anyio.fail_after(30):
+            with anyio.fail_after(100):
                 await up.ends(signal.SIGTERM)
         os.kill(server.address.pid, signal.SIGCONT)

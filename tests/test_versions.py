@@ -106,7 +106,7 @@ class Study:
 
 @contextlib.asynccontextmanager
 async def study(folder: Path, name: str, text: str) -> AsyncIterator[Study]:
-    with anyio.fail_after(100):
+    with anyio.fail_after(300):
         async with embedded(folder / "server") as server, connect(server.url, name="test") as hub:
             yield Study(hub, server.url, folder, name, text)
 

@@ -170,18 +170,18 @@ async def test_the_command_goes_on_waiting_while_the_server_is_killed_and_starte
     command = [sys.executable, "-m", "mesh_cli"]
 
     def mesh(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*command, *words], env=environ, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run([*command, *words], env=environ, capture_output=True, text=True, timeout=300, check=False)
 
     async with embedded(settings.server_dir(home), sync="1s") as server:
         assert (await anyio.to_thread.run_sync(mesh, "open", str(arena))).returncode == 0
-        async with connect(server.url, outage_s=60) as hub:
+        async with connect(server.url, outage_s=200) as hub:
             bus = await hub.arena("tiny")
             await bus.post(Post.new("ann", mine()))
             async with await anyio.open_process([*command, "wait", MINE[:10]], env=environ) as process:
                 assert process.stderr is not None
                 assert process.stdout is not None
                 try:
-                    with anyio.fail_after(90):
+                    with anyio.fail_after(200):
                         said = b""
                         while b"place 1 of 1 in the queue" not in said:
                             said += await process.stderr.receive()

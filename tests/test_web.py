@@ -64,7 +64,7 @@ async def serving_lab(home: Path, server: EmbeddedServer) -> AsyncIterator[Lab]:
                 await serve(hub, bus, listening, home=home, token=TOKEN, on_ready=ready.set)
 
             tasks.start_soon(run)
-            with anyio.fail_after(60):
+            with anyio.fail_after(200):
                 await ready.wait()
             async with httpx.AsyncClient(base_url=address, timeout=60) as http:
                 yield Lab(http, bus, worse, better)
@@ -176,7 +176,7 @@ async def settled(lab: Lab) -> dict[str, Any]:
     head = await lab.bus.head()
     async with lab.http.stream("GET", "/api/events") as stream:
         lines = stream.aiter_lines()
-        with anyio.fail_after(60):
+        with anyio.fail_after(200):
             while True:
                 state: dict[str, Any] = (await lab.http.get("/api/state")).json()
                 if state["as_of"] >= head and not state["trouble"]:
@@ -246,7 +246,7 @@ async def events(lab: Lab, after: int, count: int, *, by_header: bool = True) ->
     found: list[tuple[int, dict[str, Any]]] = []
     async with lab.http.stream("GET", path, headers=headers) as stream:
         assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
-        with anyio.fail_after(60):
+        with anyio.fail_after(200):
             seq, kind = 0, ""
             async for line in stream.aiter_lines():
                 name, _, value = line.partition(": ")
@@ -317,13 +317,14 @@ async def test_a_projector_that_ends_amid_an_answer_is_told_of_and_its_successor
                     if piece.startswith(b"event: state"):
                         yield shown.state.trouble, shown.state.as_of
 
-        with anyio.fail_after(60):
+        with anyio.fail_after(200):
             async with anyio.create_task_group() as first:
                 first.start_soon(bus.answer, SERVICE, never)
                 tasks.start_soon(shown.keep)
                 async for trouble, _ in states():
                     if trouble == "the projector has not answered for 0.1 s":
                         break
+                monkeypatch.setattr(view_cache, "_ANSWER_S", 60.0)  # on a busy machine, its successor may take long
                 first.cancel_scope.cancel()
             tasks.start_soon(partial(fold_and_answer, hub, settings.database(home), on_ready=lambda: None))
             async for trouble, as_of in states():
@@ -347,7 +348,7 @@ async def test_a_client_that_takes_nothing_is_dropped(open_lab: OpenLab, monkeyp
         async def receive() -> Any:
             await anyio.sleep_forever()
 
-        with anyio.fail_after(30):
+        with anyio.fail_after(100):
             await EventStream(told, 0)({}, receive, send)
         assert told.clients == 0
 
@@ -362,7 +363,7 @@ async def test_the_command_prints_the_address_alone_serves_the_home_itself_and_e
     async with await anyio.open_process(command) as process, httpx.AsyncClient(timeout=60) as http:
         assert process.stdout
         assert process.stderr
-        with anyio.fail_after(60):
+        with anyio.fail_after(200):
             address = ""
             while not address.endswith("\n"):
                 address += (await process.stdout.receive()).decode()

@@ -25,6 +25,7 @@ from mesh.wire import Post
 from tests.support.arenas import write_arena
 from tests.support.history import finish, request
 from tests.support.page import Visit, browsing, web
+from tests.support.ports import free_port
 from tests.test_up import MESH, PATIENCE_S, belonging_to
 
 AWAY, IDLE, LIVE = (f'.connection[data-state="{state}"]' for state in ("away", "idle", "live"))
@@ -54,15 +55,24 @@ async def shown_once(visit: Visit, scores: int) -> None:
     assert (
         await tab.locator("#activity").get_by_text("opened version 1 of the arena").count() == 1
     )  # nor is it forgotten
-    state = await state_of(visit, lambda s: not s["trouble"] and s["as_of"] == s["seq"])
-    trees = await tab.locator("#standing tr[data-id]").evaluate_all("rows => rows.map((row) => row.dataset.id)")
-    assert trees == [row["proposal"] for row in state["standing"]]
-    nodes = "document.getElementById('graph')._cyreg.cy.nodes().length"
-    assert await tab.evaluate(nodes) == state["counts"]["proposals"]
+    wanted, shown = await wanted_and_shown(visit)
+    with anyio.move_on_after(PATIENCE_S):
+        while shown != wanted:  # the page has yet to draw what it has heard
+            wanted, shown = await wanted_and_shown(visit)
+    assert shown == wanted
     await tab.locator("#tab-board").click()
     assert await tab.locator(".note", has_text="good morning").count() == 1
     await tab.locator("#tab-activity").click()
     await tab.locator("#trouble").wait_for(state="hidden", timeout=MS)
+
+
+async def wanted_and_shown(visit: Visit) -> tuple[tuple[list[str], int], tuple[list[str], int]]:
+    """Return the leaderboard and the number of proposals by the server's state, and as the page shows them."""
+    state = await state_of(visit, lambda s: not s["trouble"] and s["as_of"] == s["seq"])
+    rows = visit.tab.locator("#standing tr[data-id]")
+    trees: list[str] = await rows.evaluate_all("rows => rows.map((row) => row.dataset.id)")
+    nodes: int = await visit.tab.evaluate("document.getElementById('graph')._cyreg.cy.nodes().length")
+    return ([row["proposal"] for row in state["standing"]], state["counts"]["proposals"]), (trees, nodes)
 
 
 def page_of(home: Path) -> psutil.Process:
@@ -77,7 +87,8 @@ async def test_a_page_whose_process_was_killed_says_since_when_and_comes_back_on
     async with connect(server.url) as hub, browsing() as browser:
         bus = await hub.arena("a", create=True)
         await bus.post_all(posts("a", 5))
-        async with web(home, server.url, "a") as address, Visit(browser, address) as visit:
+        port = str(free_port())
+        async with web(home, server.url, "a", "--port", port) as address, Visit(browser, address) as visit:
             await visit.open()
             before = int((await visit.tab.locator("#progress-status").inner_text()).split(" of ")[1].split()[0])
             page_of(home).kill()
@@ -86,7 +97,7 @@ async def test_a_page_whose_process_was_killed_says_since_when_and_comes_back_on
             assert said.startswith("not connected since ")
             await visit.tab.locator("#trouble").get_by_text("has not heard from its server since").wait_for()
             await said_while_away(bus)
-            async with web(home, server.url, "a", "--port", address.rstrip("/").rpartition(":")[2]):
+            async with web(home, server.url, "a", "--port", port):
                 await visit.tab.locator(IDLE).wait_for(timeout=MS)
                 await shown_once(visit, before + 1)
 
@@ -235,7 +246,7 @@ async def test_the_open_page_says_when_the_time_is_over_and_goes_on_with_the_nex
             stack.push_async_callback(end, up)
             return up
 
-        up = await start("--hours", str(25 / 3600), "--web")
+        up = await start("--hours", str(40 / 3600), "--web")
         address = await page_named_by(up)
         browser = await stack.enter_async_context(browsing())
         visit = await stack.enter_async_context(Visit(browser, address))
@@ -265,7 +276,7 @@ async def test_the_open_page_says_when_the_time_is_over_and_goes_on_with_the_nex
         assert await tab.locator("#trouble").is_hidden()
 
         # the next swarm on this home is shown by the same page without a reload, and its end too
-        again = await start("--hours", str(25 / 3600))
+        again = await start("--hours", str(40 / 3600))
         await ended.wait_for(state="hidden", timeout=MS)
         await tab.locator(LIVE).wait_for(timeout=MS)
         await state_of(visit, lambda s: s["counts"]["scored"] > state["counts"]["scored"])
@@ -280,7 +291,7 @@ async def end(up: anyio.abc.Process) -> None:
     with anyio.CancelScope(shield=True):
         if up.returncode is None:
             up.send_signal(signal.SIGINT)
-            with anyio.move_on_after(30):
+            with anyio.move_on_after(100):
                 await up.wait()
         if up.returncode is None:
             up.kill()

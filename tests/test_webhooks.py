@@ -68,7 +68,7 @@ class Receiver:
         return [(body["data"]["arena"], body["data"]["seq"]) for body in self.bodies]
 
     async def has(self, count: int) -> None:
-        with anyio.fail_after(30):
+        with anyio.fail_after(100):
             while len(self.bodies) < count:
                 await anyio.sleep(0.01)
 
@@ -106,7 +106,7 @@ async def delivering(bus: ArenaBus, to: Hook, folder: Path, *, private: bool = T
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follower.follow)
         tasks.start_soon(run_hooks, [delivery])
-        with anyio.fail_after(30):
+        with anyio.fail_after(100):
             while not list(folder.glob("chat.*.json")):  # the cursor: from here on, everything is sent
                 await anyio.sleep(0.01)
         yield said
@@ -194,7 +194,7 @@ async def test_a_receiver_that_never_takes_it_is_switched_off_and_goes_on_there_
         async with receiver(broken) as (got, url), delivering(bus, hook(url), tmp_path) as said:
             seq = await note(bus, "one")
             await note(bus, "two")
-            with anyio.fail_after(30):
+            with anyio.fail_after(100):
                 while not any("switched off" in line for line in said) or await bus.head() < seq + 2:
                     await anyio.sleep(0.01)
         assert got.texts == ["one"] * 5
@@ -218,7 +218,7 @@ async def test_a_receiver_that_wants_no_more_is_asked_once(open_bus: OpenBus, tm
 
     async with open_bus() as bus, receiver(gone) as (got, url), delivering(bus, hook(url), tmp_path) as said:
         seq = await note(bus, "one")
-        with anyio.fail_after(30):
+        with anyio.fail_after(100):
             while await bus.head() == seq:
                 await anyio.sleep(0.01)
     assert (len(got.bodies), "switched off" in said[0]) == (1, True)
@@ -231,7 +231,7 @@ async def test_what_was_taken_before_a_stop_does_not_come_again_and_what_came_si
         async with delivering(bus, hook(url), tmp_path):
             await note(bus, "one")
             await got.has(1)
-            with anyio.fail_after(30):
+            with anyio.fail_after(100):
                 while msgspec.json.decode(next(tmp_path.glob("chat.*.json")).read_bytes())["seq"] < await bus.head():
                     await anyio.sleep(0.01)
         await note(bus, "two")
@@ -251,7 +251,7 @@ async def test_a_cursor_that_was_cut_off_or_is_of_another_log_starts_at_the_head
             file.write_bytes(content)
             async with delivering(bus, hook(url), tmp_path):
                 before, had = content, len(got.bodies)
-                with anyio.fail_after(30):
+                with anyio.fail_after(100):
                     while file.read_bytes() == before:
                         await anyio.sleep(0.01)
                 await note(bus, f"new {had}")
@@ -266,7 +266,7 @@ async def test_a_private_address_is_never_reached(open_bus: OpenBus, tmp_path: P
         delivering(bus, hook(url), tmp_path, private=False) as said,
     ):
         await note(bus, "one")
-        with anyio.fail_after(30):
+        with anyio.fail_after(100):
             while not any("switched off" in line for line in said):
                 await anyio.sleep(0.01)
     assert not got.bodies
@@ -320,7 +320,7 @@ async def test_a_receiver_with_tls_is_known_by_its_certificate_and_its_name(open
         for folder, to in ((strange, hook(url)), (other, hook(url.replace("localhost", "127.0.0.1"), ca=cert))):
             async with delivering(bus, to, folder) as said:
                 await note(bus, "two")
-                with anyio.fail_after(30):
+                with anyio.fail_after(100):
                     while not said:
                         await anyio.sleep(0.01)
             assert "CERTIFICATE_VERIFY_FAILED" in said[0]

@@ -49,7 +49,7 @@ SPEC = ArenaSpec(
     name="a",
     objective=ObjectiveSpec(metric="loss", direction="minimize", bounds=(0, 100)),
     artifact=ArtifactSpec(editable=("train.py",)),
-    trial=TrialSpec(command=("python", "train.py"), budget_s=1, deadline_s=20, memory_gb=0.25),
+    trial=TrialSpec(command=("python", "train.py"), budget_s=1, deadline_s=50, memory_gb=0.25),
     score=ScoreSpec(how="command", command=("python", "score.py"), deadline_s=20),
 )
 
@@ -90,7 +90,7 @@ class Arena:
     async def post(self, event: Event) -> int:
         return await self.bus.post(Post.new("ann", event))  # type: ignore[arg-type]
 
-    async def request(self, train: str, run: str = "r1", *, deadline_s: float = 20, **fields: str) -> None:
+    async def request(self, train: str, run: str = "r1", *, deadline_s: float = 50, **fields: str) -> None:
         files = {"train.py": (WRITE + textwrap.dedent(train)).encode(), "score.py": b"print('{\"loss\": 0}')"}
         at = dt.datetime.now(dt.UTC)
         made = self.code.commit(files, parents=[self.base], message=run, author="ann", at=at)
@@ -113,7 +113,7 @@ class Arena:
     ) -> AsyncIterator[anyio.abc.TaskGroup]:
         """A worker that is told to stop when the block ends."""
         ready = anyio.Event()
-        with anyio.fail_after(60):
+        with anyio.fail_after(300):
             async with anyio.create_task_group() as tasks:
 
                 async def work() -> None:
@@ -140,7 +140,7 @@ class Arena:
                     return event
             await anyio.sleep(0.02)
 
-    async def run(self, train: str, *, deadline_s: float = 20, sandbox: Wish = "auto") -> RunFinished:
+    async def run(self, train: str, *, deadline_s: float = 50, sandbox: Wish = "auto") -> RunFinished:
         await self.request(train, deadline_s=deadline_s)
         async with self.worker(sandbox=sandbox):
             return await self.finished()
@@ -170,8 +170,8 @@ async def test_a_trial_is_scored_and_its_finish_carries_all_measurements(arena: 
     assert re.fullmatch(r"seed \d+ 1 cpu", done.log_tail)
     [joined], [left] = await arena.all(WorkerJoined), await arena.all(WorkerLeft)
     assert (done.attempt, done.tier, done.environment) == (1, joined.tier, joined.environment)
-    assert 0 < done.trial_s < 20
-    assert 0 < done.score_s < 20
+    assert 0 < done.trial_s < 50
+    assert 0 < done.score_s < 50
     assert done.peak_memory_mb > 1
     assert (joined.slots, joined.tier in "ABC", joined.boot) == (1, True, left.boot)
     assert joined.worker_class == done.worker_class
@@ -195,7 +195,7 @@ async def test_a_trial_is_scored_and_its_finish_carries_all_measurements(arena: 
 )
 async def test_every_failure_is_one_sentence(arena: Arena, train: str, reason: str, words: str) -> None:
     await arena.open()
-    done = await arena.run(train, deadline_s=1 if reason == "timeout" else 20)
+    done = await arena.run(train, deadline_s=1 if reason == "timeout" else 50)
     assert isinstance(done.outcome, Failed)
     assert (done.outcome.reason, words in done.outcome.message) == (reason, True), done.outcome
 
@@ -324,11 +324,14 @@ async def test_a_trial_sees_only_what_it_is_given(
     assert "OPENAI_API_KEY" not in names
 
 
-async def test_a_run_is_left_to_another_worker_than_the_one_it_should_avoid(arena: Arena) -> None:
+async def test_a_run_is_left_to_another_worker_than_the_one_it_should_avoid(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpu_worker.triage.MAX_DECLINES", 1000)  # the other one may take long to begin
     await arena.open()
     write = '(out / "score.json").write_text(json.dumps({"loss": 5.0}))'
     async with arena.worker(), arena.worker(slots=3):
-        with anyio.fail_after(60):
+        with anyio.fail_after(200):
             while len(joined := await arena.all(WorkerJoined)) < 2:
                 await anyio.sleep(0.01)
             for number in range(3):
@@ -340,7 +343,7 @@ async def test_a_run_is_left_to_another_worker_than_the_one_it_should_avoid(aren
 async def test_a_worker_that_is_alone_executes_also_runs_that_it_should_avoid(arena: Arena) -> None:
     await arena.open()
     async with arena.worker():
-        with anyio.fail_after(60):
+        with anyio.fail_after(200):
             while not (joined := await arena.all(WorkerJoined)):
                 await anyio.sleep(0.01)
             await arena.request('(out / "score.json").write_text(json.dumps({"loss": 5.0}))', avoid=joined[0].boot)

@@ -43,6 +43,9 @@ _NOT_THERE = (10014, 10059)
 STORED_WITHIN_S = 0.2
 """Seconds within which the server has stored what it has published: until then, no answer proves that there is none."""
 
+_PAUSES_S = (0.003, 0.01, 0.03, 0.1, 0.3)
+"""Pauses of a woken member between its questions; the last one comes after `STORED_WITHIN_S`, however the rest fell."""
+
 
 class JetStreamDelivery:
     """One delivery of an entry."""
@@ -96,7 +99,7 @@ async def work(
                     continue
             member.woken.clear()
             msg = await member.take(first() if first else "")
-            pauses = iter((0.003, 0.01, 0.03, 0.1))
+            pauses = iter(_PAUSES_S)
             if msg is None and not member.is_stale:
                 # Only from now on will a publish wake this member: so it has to ask once more.
                 await member.listen()
