@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
+from benchmarks.parts.ports import free_ports
 from benchmarks.parts.three_servers import CONFIG
 from tests.support.follower import blocks_of
-from tests.support.ports import free_ports
 from tests.test_deploy import Machine
 
 BLOCKS = {block.title: block for block in blocks_of("docs/howto/cluster.md")}

@@ -8,6 +8,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from benchmarks.parts.ports import free_ports
 from mesh.accounts.hub_init import init_hub
 from mesh.accounts.server_files import listens_on
 from mesh.web.listening import listen
@@ -15,7 +16,6 @@ from mesh_cli.hub.open_keys import keys_open_to_others
 from tests.support.arenas import write_arena
 from tests.support.hub import curl
 from tests.support.own_hub import new_hub, run_mesh, running
-from tests.support.ports import free_ports
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from benchmarks.parts.ports import free_ports
 from mesh.accounts.certificates import hash_of_certificate
 from mesh.accounts.claims import claims_of, verified_claims
 from mesh.accounts.hub_folder import ACCOUNTS, HubFolder
@@ -23,7 +24,6 @@ from mesh.errors import BadInput
 from mesh.server import find_binary
 from mesh_cli.exit import ExitCode
 from tests.support.hub_of_members import is_stored, member_creds, new_hub, server_of, speaker
-from tests.support.ports import free_ports
 from tests.test_cli import Mesh, mesh, refused
 
 __all__ = ["mesh"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 
+from benchmarks.parts.ports import free_ports
 from gpu_worker.lease import keep_lease
 from mesh.accounts.hub_init import init_hub
 from mesh.bus import REQUESTS, WORKERS
@@ -14,7 +15,6 @@ from mesh.events import NotePosted
 from mesh.jetstream import JetStreamBus, connect
 from mesh.wire import Post
 from tests.support.hub_of_members import member_creds
-from tests.support.ports import free_ports
 from tests.test_cluster import PATIENCE_S, request
 from tests.test_hub_nodes import MACHINES, machine
 

@@ -11,6 +11,7 @@ import anyio
 import nats.errors
 import pytest
 
+from benchmarks.parts.ports import free_ports
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
 from mesh.accounts.issuing import revoke_key
@@ -20,7 +21,6 @@ from mesh.jetstream.system import system_account
 from mesh.server import find_binary
 from mesh_cli.exit import ExitCode
 from tests.support.hub_of_members import JS, Speaker, is_stored, member_creds, speaker
-from tests.support.ports import free_ports
 from tests.test_cli import Mesh, mesh, refused
 
 __all__ = ["mesh"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.parts.ports import free_ports
 from tests.support.follower import ROOT, blocks_of
-from tests.support.ports import free_ports
 from tests.test_deploy import Machine, until
 
 PAGE = "docs/howto/hub.md"

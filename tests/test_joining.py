@@ -19,6 +19,7 @@ import httpx
 import nats
 import pytest
 
+from benchmarks.parts.ports import free_ports
 from gateway.http.limits import PER_HOUR
 from mesh.accounts.creds_file import read_creds
 from mesh.accounts.nkey import new_nkey
@@ -39,7 +40,6 @@ from tests.support.own_hub import (
     run_mesh,
     running,
 )
-from tests.support.ports import free_ports
 from tests.support.terminal import Terminal
 
 

@@ -13,6 +13,7 @@ import anyio.to_thread
 import pytest
 import yaml
 
+from benchmarks.parts.ports import free_ports
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
 from mesh.bus import ArenaBus, Delivery
@@ -23,7 +24,6 @@ from mesh.server import find_binary
 from mesh.testing import requested
 from mesh.wire import Post
 from tests.support.follower import ROOT
-from tests.support.ports import free_ports
 
 HUB_KEY = "AHUBKEY"
 

@@ -15,12 +15,12 @@ import anyio
 import pytest
 
 import mesh
+from benchmarks.parts.ports import free_port
 from mesh.errors import ArenaIsClosed, BadInput, BusUnavailable, MeshError, NotYet, UnknownName
 from mesh.events import ArenaClosed, ProposalPosted, ProposalPromoted
 from mesh.server import EmbeddedServer
 from tests.support.arenas import TRAIN
 from tests.support.hub import Hub, gateway, register
-from tests.support.ports import free_port
 from tests.support.tiny_swarm import in_thread, measuring, open_tiny, posted
 
 LOWER = TRAIN.replace("HEIGHT = 1.0", "HEIGHT = 0.5")

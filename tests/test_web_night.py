@@ -17,6 +17,7 @@ from anyio.streams.text import TextReceiveStream
 from msgspec.structs import replace
 
 from benchmarks.parts.family import posts
+from benchmarks.parts.ports import free_port
 from mesh.events import NotePosted, Origin, ProposalPosted
 from mesh.jetstream import JetStreamBus, connect
 from mesh.server import EmbeddedServer
@@ -25,7 +26,6 @@ from mesh.wire import Post
 from tests.support.arenas import write_arena
 from tests.support.history import finish, request
 from tests.support.page import Visit, browsing, web
-from tests.support.ports import free_port
 from tests.test_up import MESH, PATIENCE_S, belonging_to
 
 AWAY, IDLE, LIVE = (f'.connection[data-state="{state}"]' for state in ("away", "idle", "live"))

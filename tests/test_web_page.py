@@ -14,6 +14,7 @@ from playwright.async_api import Browser
 from playwright.async_api import Page as Tab
 
 from benchmarks.parts.family import posts
+from benchmarks.parts.ports import free_port
 from mesh.events import AnyEvent, NotePosted, Origin, ProposalPosted
 from mesh.jetstream import JetStreamBus, connect
 from mesh.server import EmbeddedServer
@@ -21,7 +22,6 @@ from mesh.testing import git_hash
 from mesh.wire import Post
 from tests.support.history import finish, request
 from tests.support.page import TOKEN, Visit, browsing, web
-from tests.support.ports import free_port
 
 NASTY = "<img src=x onerror=\"window.owned = 'note'\"><b>bold</b>"
 NASTY_TITLE = "<script>window.owned = 'title'</script>\u202egnp.exe"

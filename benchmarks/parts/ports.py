@@ -1,24 +1,30 @@
-"""Ports of loopback for servers whose port must be known before they start.
+"""Ports of loopback for servers that start later, and start again on the same port.
 
-A port that the kernel chose and that was closed again may be taken before its server starts: the kernel gives it to any
-connection, and to everybody who asks for any port. These lie below the ports that it gives, so that only somebody else
-who draws here, at the same moment, can take one.
+The kernel gives ports of its own range to whoever asks for any: a port from there that is free now may be another
+program's before its server listens. These are below that range, and each process goes through another part of it.
 """
 
-import random
+import itertools
+import os
 import socket
 from contextlib import suppress
 
-_FIRST, _OF_KERNEL = 10_000, 32_768
+_FIRST, _COUNT = 10_000, 20_000
+_APART = 997
+"""Numbers between the first ports of two processes that began one after the other."""
+_NUMBERS = itertools.count(os.getpid() * _APART)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return different ports that nobody uses now."""
-    dice, found = random.SystemRandom(), list[int]()
+    """Return ports that nobody listens on, none of which this process has returned before."""
+    found: list[int] = []
     while len(found) < count:
-        port = dice.randrange(_FIRST, _OF_KERNEL)
-        with suppress(OSError), socket.socket() as tried:
-            tried.bind(("", port))
-            if port not in found:
-                found.append(port)
+        port = _FIRST + next(_NUMBERS) % _COUNT
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
     return found
+
+
+def free_port() -> int:
+    """Return one such port."""
+    return free_ports(1)[0]

@@ -13,6 +13,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from benchmarks.parts.ports import free_port as free_port
 from mesh import wire
 from mesh.accounts.creds_file import write_creds
 from mesh.accounts.hub_folder import HubFolder
@@ -25,7 +26,6 @@ from mesh.events import LANES
 from mesh.jetstream.closing import close_client
 from mesh.jetstream.credentials import proof
 from mesh.server import find_binary
-from tests.support.ports import free_port as free_port
 
 JS = "$JS.API."
 Answer = dict[str, Any]
