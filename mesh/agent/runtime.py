@@ -61,7 +61,9 @@ class Seat:
         where = {"host": host(), "version": mesh.__version__, "owner": owner()}
         self.reserves_usd: float | None = getattr(agent, "reserves_usd", None)
         self.is_deciding = False
-        event = AgentJoined(boot=self.boot, role=role, model=model, reserves_usd=self.reserves_usd, **where)
+        event = AgentJoined(
+            boot=self.boot, role=role, model=model, reserves_usd=self.reserves_usd, answers_by_name=True, **where
+        )
         self.joined = Post.new(name, event)
         self.failures, self.last_failure = 0, ""
         self.leaving: Leaving | None = None
@@ -159,7 +161,7 @@ async def run_agents(
             async with anyio.create_task_group() as watched:
                 watched.start_soon(_cancel_at_end, follower, watched.cancel_scope)
                 for seat in seats:
-                    watched.start_soon(answer_roll_call, bus, seat.boot)
+                    watched.start_soon(answer_roll_call, bus, seat.boot, seat.name)
                     if isinstance(seat.agent, Hearing):
                         watched.start_soon(_hear, bus, seat, seat.agent, follower, code)
                 async with anyio.create_task_group() as living:
