@@ -230,6 +230,7 @@ class Membership:
             spot=self.price.spot,
             price_source=self.price.source,
             owner=owner(),
+            answers_by_name=True,
         )
 
     def cost_usd(self, seconds: float) -> float | None:

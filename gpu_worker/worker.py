@@ -154,7 +154,7 @@ class Worker:
         try:
             async with anyio.create_task_group() as following:
                 following.start_soon(member.follower.follow)
-                following.start_soon(answer_roll_call, member.bus, self.boot)
+                following.start_soon(answer_roll_call, member.bus, self.boot, member.name)
                 following.start_soon(report_silent, member.bus, member.follower, self.boot)
                 following.start_soon(self._drain_when_asked)
                 following.start_soon(self._drain_when_counted_as_gone)

@@ -28,6 +28,7 @@ class AgentJoined(_Life, frozen=True, kw_only=True, tag="agent.joined"):
     version: b.Word = ""
     owner: b.Word = ""
     reserves_usd: b.Amount | None = None
+    answers_by_name: bool = False
 
 
 class AgentLeft(_Life, frozen=True, kw_only=True, tag="agent.left"):
@@ -56,6 +57,7 @@ class WorkerJoined(_Life, frozen=True, kw_only=True, tag="worker.joined"):
     spot: bool = False
     price_source: b.Word = ""
     owner: b.Word = ""
+    answers_by_name: bool = False
 
 
 class WorkerLeft(_Life, frozen=True, kw_only=True, tag="worker.left"):

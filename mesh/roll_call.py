@@ -1,12 +1,18 @@
 """The roll call: which workers and agents answer now. The log alone cannot know that one was killed.
 
-Every worker and every agent answers to the boot id of its life for as long as it runs. A server without a listener for
-that id says so at once; whoever is frozen, or cut off, does not answer in time. On a hub with accounts its own
-processes alone call the roll: who might answer any member could write anywhere in its name.
+Every worker and every agent answers for its life as long as it runs. The question names the life and then its author,
+so that on a hub with accounts the server lets nobody else hear it (`mesh.accounts.rights`); the answer repeats the word
+that the question has. So nobody can answer for another one, nor take its questions. A server without a listener says so
+at once; whoever is frozen, or cut off, does not answer in time. On a hub with accounts its own processes alone call the
+roll: who might answer any member could write anywhere in its name.
+
+A process of an earlier version hears questions that name its life alone, and one of a later version answers these too.
+The fact that a life joined says whether it answers by name; a life that does is asked in no other way.
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection
+import secrets
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
 import anyio
@@ -25,17 +31,33 @@ _AGAIN_S = 30.0
 _AT_ONCE = 32
 
 
-async def answer_roll_call(bus: Live, boot: str) -> None:
-    """Answer for one life of a worker or an agent until cancelled."""
+async def answer_roll_call(bus: Live, boot: str, name: str) -> None:
+    """Answer for one life of a worker or an agent until cancelled.
+
+    Args:
+        bus: the arena.
+        boot: the boot id of that life.
+        name: its name, under which it posts.
+    """
 
     async def here(question: bytes) -> bytes:
-        return b"here"
+        return question or b"here"
 
-    await bus.answer(_service(boot), here)
+    async with anyio.create_task_group() as tasks:
+        for service in (_service(boot, name), _service(boot, "")):
+            tasks.start_soon(bus.answer, service, here)
 
 
-async def roll_call(bus: Live, boots: Collection[str], within_s: float = _WITHIN_S) -> frozenset[str]:
+async def roll_call(
+    bus: Live, boots: Collection[str], names: Mapping[str, str], within_s: float = _WITHIN_S
+) -> frozenset[str]:
     """Return those of the boot ids that answer within `within_s` seconds.
+
+    Args:
+        bus: the arena.
+        boots: the boot ids.
+        names: who alone may answer, by boot id (`names_to_ask`); a life without a name is asked by its boot id.
+        within_s: seconds to wait for an answer.
 
     Raises:
         BusRefused: this member of a hub may not call the roll.
@@ -45,10 +67,12 @@ async def roll_call(bus: Live, boots: Collection[str], within_s: float = _WITHIN
     turn = anyio.CapacityLimiter(_AT_ONCE)
 
     async def ask(boot: str) -> None:
+        name = names.get(boot, "")
+        word = secrets.token_bytes(16) if name else b""
         async with turn:
             try:
-                await bus.ask(_service(boot), b"", timeout_s=within_s)
-                found.add(boot)
+                if await bus.ask(_service(boot, name), word, timeout_s=within_s) == (word or b"here"):
+                    found.add(boot)
             except BusRefused as refusal:
                 refused.append(refusal)
             except BusError:
@@ -62,12 +86,18 @@ async def roll_call(bus: Live, boots: Collection[str], within_s: float = _WITHIN
     return frozenset(found)
 
 
-async def who_answers(bus: Live, boots: Collection[str]) -> frozenset[str] | None:
+async def who_answers(bus: Live, board: Board, boots: Collection[str]) -> frozenset[str] | None:
     """Return those of the boot ids that answer a roll call, None for a member of a hub, which may not call it."""
     try:
-        return await roll_call(bus, boots)
+        return await roll_call(bus, boots, names_to_ask(board))
     except BusRefused:
         return None
+
+
+def names_to_ask(board: Board) -> dict[str, str]:
+    """Return by boot id the names of the lives that are to be asked by name: of all that said so when they joined."""
+    lives = [*board.workers.items(), *board.agents.items()]
+    return {boot: life.name for boot, life in lives if not life.left and life.joined.answers_by_name}
 
 
 def expected(board: Board) -> set[str]:
@@ -115,11 +145,12 @@ class Watchman:
                 self._may_call = False
 
     async def _call(self) -> None:
-        now, boots = anyio.current_time(), expected(self._board())
+        board = self._board()
+        now, boots = anyio.current_time(), expected(board)
         newcomers = boots - self._asked.keys() if self.answering is not None else set()
         self._heard |= dict.fromkeys(newcomers, now)  # they have just joined
         due = {boot for boot in boots if self._is_here(boot, now) or now - self._asked.get(boot, -_AGAIN_S) >= _AGAIN_S}
-        answering = await roll_call(self._bus, due)
+        answering = await roll_call(self._bus, due, names_to_ask(board))
         if not answering >= due and not await self._server_answers():
             self._excuse()  # it fell silent meanwhile, which says nothing about those who were asked
             return
@@ -142,5 +173,5 @@ class Watchman:
         return False
 
 
-def _service(boot: str) -> str:
-    return f"here.{boot}"
+def _service(boot: str, name: str) -> str:
+    return f"roll.{boot}.{name}" if name else f"here.{boot}"

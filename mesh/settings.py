@@ -260,6 +260,11 @@ def unposted_calls_file(home: Path, arena: str, name: str) -> Path:
     return home / "calls" / arena / f"{name}.json"
 
 
+def names_dir(home: Path, arena: str) -> Path:
+    """Return the folder with the names of agents to which nobody gave one."""
+    return home / "names" / arena
+
+
 def coders_dir(home: Path, arena: str) -> Path:
     """Return the folder of the runs of coding agents in an arena."""
     return home / "coders" / arena

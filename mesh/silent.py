@@ -14,7 +14,7 @@ from mesh.bus import ArenaBus
 from mesh.errors import BusError, BusRefused
 from mesh.events import WorkerLeft
 from mesh.follow import Follower
-from mesh.roll_call import roll_call
+from mesh.roll_call import names_to_ask, roll_call
 from mesh.wire import HUB_AUTHOR, Post
 
 ASK_EVERY_S = 10.0
@@ -41,7 +41,7 @@ async def report_silent(bus: ArenaBus, follower: Follower, boot: str = "") -> No
         others = [other for other, life in follower.board.workers.items() if not life.left and other != boot]
         asked = sample(others, min(AT_A_TIME, len(others)))
         try:
-            answering = await roll_call(bus, asked)
+            answering = await roll_call(bus, asked, names_to_ask(follower.board))
         except BusRefused:
             return
         now = anyio.current_time()
@@ -55,7 +55,7 @@ async def _report(bus: ArenaBus, follower: Follower, boot: str) -> None:
     """Post that a worker has left, if the server answers: where it does not, silence says nothing about the worker."""
     try:
         await bus.head()
-        if boot in await roll_call(bus, [boot]):
+        if boot in await roll_call(bus, [boot], names_to_ask(follower.board)):
             return
         left = WorkerLeft(boot=boot, reason="does not answer", silent=True)
         await follower.post_once(Post.new(HUB_AUTHOR, left))

@@ -6,7 +6,8 @@ an unknown cost. In an arena with a budget of dollars such a life is unpaid: it 
 nothing. So is one that joined when the budget could not pay for one more run with it in the fleet.
 
 Of an agent that asks models, the budget keeps what its calls of one moment may cost, from its joining until it leaves.
-For one that was killed it is kept until its name joins and leaves again: its last calls may be in no fact.
+For one that was killed it is kept until its name joins and leaves again: its last calls may be in no fact. Time does
+not change that, and agents without a given name return under the same one (`mesh.agent.own_name`).
 """
 
 import datetime as dt

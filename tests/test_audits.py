@@ -23,7 +23,7 @@ from mesh.hand_outs import BY_STARTER
 from mesh.records import Contradiction
 from mesh.spec import ObjectiveSpec
 from tests.support.folding import folded, rows
-from tests.support.history import SPEC, T1, T2, Fact, entries, finish, opened, proposal, request
+from tests.support.history import SPEC, T1, T2, Fact, entries, finish, opened, promote, proposal, request
 from tests.test_keeper import board_of
 from tests.test_triage import ME
 
@@ -219,6 +219,25 @@ def test_what_proves_is_asked_of_another_owner_than_the_author_s_and_the_first_s
     assert asked_of(other, confirm(), {"gpu1": "lab"}) == ()  # what the hub says comes before what a worker says
     assert asked_of([*other, ("gpu1", e.WorkerLeft(boot="b-gpu1"))], confirm()) == ()
     assert asked_of([("op", opened()), *other[1:]], confirm()) == ()
+
+
+def test_the_champion_s_runs_of_a_race_are_asked_of_others_than_those_of_its_challengers() -> None:
+    """Whoever says that the champion is bad proves its own challenger."""
+    fleet: list[Fact] = [("op", OPENED), *(joined(f"gpu{number}") for number in range(5)), joined("ann-2", "ann")]
+    posted: list[Fact] = [("bob", proposal(T1)), ("ann", proposal(T2))]
+    history = [*fleet, *posted, *ran("r1", "gpu0", 2.0), *ran("r2", "gpu1", 1.0, tree=T2), ("cur", promote(T1, "", 1))]
+    board = board_of(history)
+    assert board.champion == T1
+    against = replace(request("c2", T2, 1001), lane="confirm", race=1)
+    champion = replace(request("c1", T1, 1001), lane="control", race=1)
+    between = replace(champion, run="c3", seed=1501)
+    found = with_other_owners(board, [against, champion, between])
+    both = ("ann-2", "gpu1")
+    assert found == [replace(against, not_by=both), replace(champion, not_by=both), between]
+    later = with_other_owners(board_of([*history, ("cur", against)]), [replace(champion, run="c4", seed=1002)])
+    assert later == [replace(champion, run="c4", seed=1002, not_by=both)]
+    only = [fact for fact in history if fact[0] not in ("gpu0", "gpu2", "gpu3", "gpu4")]
+    assert with_other_owners(board_of(only), [against, champion]) == [against, champion]  # nobody else is there
 
 
 def test_unknown_owners_are_their_own_names() -> None:

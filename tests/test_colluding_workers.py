@@ -71,6 +71,15 @@ def test_two_liars_among_seven_are_found_and_nobody_else(way: Way) -> None:
     assert {name for names in found for name in names} == {"l0", "l1"}
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_one_that_lies_speaks_against_nobody_however_long_it_checks_others(way: Way) -> None:
+    for seed in range(3):
+        fleet = Fleet(seed, honest=3, liars=1, way=way)
+        fleet.run(800)
+        assert fleet.audits > 30
+        assert fleet.log.board.doubts.contradictions.keys() <= {"l0"}
+
+
 def test_one_score_in_twenty_is_audited() -> None:
     fleets = [Fleet(seed, honest=3, liars=0, way="search") for seed in range(4)]
     assert [fleet.run(1000) for fleet in fleets] == [[]] * 4

@@ -91,7 +91,7 @@ async def told(
         bus.append_raw(f"mesh.{bus.arena}.run.finished.r1.liar", b"not a fact")
     async with anyio.create_task_group() as tasks:
         for bus in buses:
-            tasks.start_soon(answer_roll_call, bus, "nobody")  # the one worker that is there
+            tasks.start_soon(answer_roll_call, bus, "nobody", "nobody")  # the one worker that is there
         async with projecting(hub, file):
             yield buses
         tasks.cancel_scope.cancel()

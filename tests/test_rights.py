@@ -37,6 +37,8 @@ def test_no_list_lets_a_member_answer_or_write_where_it_likes(role: str) -> None
             assert rest[0] == "{{tag(arena)}}", subject
             assert rest[-1] == "{{name()}}", subject
             assert ">" not in rest, subject
+        if rest[1:2] == ["roll"]:
+            assert rest == ["{{tag(arena)}}", "roll", "*", "{{name()}}"], subject
 
 
 async def test_the_server_lets_each_role_post_the_kinds_of_its_rows_and_no_others(tmp_path: Path) -> None:
@@ -77,6 +79,18 @@ async def test_a_role_reads_and_puts_what_its_work_needs(tmp_path: Path) -> None
             assert await _takes_work(hub, role) == (role == "worker")
             assert await member.is_deaf_to("live.one.curve.>") == (role == "worker")
             assert not await member.is_deaf_to("tail.mesh.one.>")
+
+
+async def test_a_member_hears_the_questions_who_is_here_that_name_it_and_none_that_name_others(tmp_path: Path) -> None:
+    async with company(tmp_path / "hub") as hub:
+        for role in ROLE_NAMES:
+            member = await hub.member(role, f"some-{role}")
+            may = any(".roll." in subject for subject in rights_of(role).subscribe)
+            heard = {name: not await member.is_deaf_to(f"live.one.roll.*.{name}") for name in ("some-other", "*", ">")}
+            assert heard == {"some-other": False, "*": False, ">": False}, role
+            assert await member.is_deaf_to(f"live.one.roll.*.some-{role}") != may, role
+            assert await member.is_deaf_to(f"live.two.roll.*.some-{role}"), role
+            assert may == (role != "observer")
 
 
 async def _takes_work(hub: Company, role: str) -> bool:

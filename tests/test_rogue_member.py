@@ -253,7 +253,8 @@ async def test_the_hub_calls_the_roll_of_members_and_nobody_else_does(tmp_path: 
         await gpu7.nc.subscribe("live.one.here.b7", cb=here)
         await gpu7.nc.flush()
         assert (await hub.own.nc.request("live.one.here.b7", timeout=100)).data == b"here"
-        assert is_forbidden(await mallory.say("live.one.here.b7", b""))
+        for subject in ("live.one.here.b7", "live.one.roll.b7.gpu7", "live.one.roll.b1.mallory"):
+            assert is_forbidden(await mallory.say(subject, b"")), subject
 
 
 async def test_limits_close_the_connection_that_exceeds_them_and_no_other(tmp_path: Path) -> None:

@@ -7,13 +7,17 @@ from pathlib import Path
 import anyio
 import nats.errors
 import pytest
+from nats.aio.msg import Msg
 
 from mesh.accounts.claims import arena_tags, signed_claims
 from mesh.accounts.creds_file import write_creds
 from mesh.accounts.issuing import revoke_key
 from mesh.accounts.nkey import new_nkey
+from mesh.accounts.rights import ROLE_NAMES
+from mesh.jetstream import connect
 from mesh.jetstream.system import system_account
-from tests.support.hub_of_members import JS, company, is_forbidden, is_stored, speaker
+from mesh.roll_call import answer_roll_call, roll_call
+from tests.support.hub_of_members import JS, company, is_forbidden, is_stored, member_creds, speaker
 
 LANE = "MESH_one.workers_run-requested-explore"
 
@@ -75,3 +79,40 @@ async def test_a_key_that_looks_like_a_wildcard_takes_no_key_of_others(tmp_path:
         asked = {"last_by_subj": "mesh.one.proposal.posted.k1.*"}
         assert "error" not in await ann.say(f"{JS}DIRECT.GET.MESH_one", json.dumps(asked).encode())
         assert await hub.entries() == 4
+
+
+@pytest.mark.parametrize("role", [role for role in ROLE_NAMES if role != "observer"])
+async def test_nobody_answers_the_roll_for_another_member_nor_takes_its_questions(tmp_path: Path, role: str) -> None:
+    async with company(tmp_path / "hub", ["one"]) as hub:
+        gpu7, mallory = await hub.member("worker", "gpu7"), await hub.member(role, "mallory")  # type: ignore[arg-type]
+        for subject in ("b7.gpu7", "*.gpu7", "*.*", "b7.*", "b7.>", "*.>", ">"):
+            assert await mallory.is_deaf_to(f"live.one.roll.{subject}"), subject
+        for subject in ("live.one.>", "live.one.*.b7.gpu7", "live.*.roll.*.mallory", "live.one.roll"):
+            assert await mallory.is_deaf_to(subject), subject
+        taken = list[str]()
+
+        async def repeat(msg: Msg) -> None:
+            taken.append(msg.subject)
+            await mallory.nc.publish(msg.reply, msg.data or b"here", headers={"Mesh-Last": "1"})
+
+        for queue in ("", "mesh"):
+            for subject in ("here.>", "here.b7", "roll.b7.mallory", "roll.*.mallory", "roll.b7.gpu7", "roll.>"):
+                await mallory.nc.subscribe(f"live.one.{subject}", queue=queue, cb=repeat)
+        await mallory.nc.flush()
+        async with connect(hub.hub.own_url, credentials=hub.hub.hub_creds) as own, anyio.create_task_group() as tasks:
+            bus = await own.arena("one")
+            assert await roll_call(bus, ["b7"], {"b7": "gpu7"}) == frozenset()
+            assert await roll_call(bus, ["b7"], {}) == {"b7"}  # of a life of an earlier version, it still may
+            assert await roll_call(bus, ["b7"], {"b7": "mallory"}) == {"b7"}  # of itself, it may say what it likes
+            del taken[:]
+            async with connect(
+                hub.hub.own_url, credentials=member_creds(hub.hub, "worker", "gpu8", ["one"])[0]
+            ) as there:
+                tasks.start_soon(answer_roll_call, await there.arena("one"), "b8", "gpu8")
+                with anyio.fail_after(60):
+                    while await roll_call(bus, ["b8"], {"b8": "gpu8"}) != {"b8"}:
+                        await anyio.sleep(0.05)
+                assert [await roll_call(bus, ["b8"], {"b8": "gpu8"}) for _ in range(20)] == [{"b8"}] * 20
+                tasks.cancel_scope.cancel()
+            assert taken == []
+        assert gpu7.told == []

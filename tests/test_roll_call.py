@@ -14,7 +14,8 @@ from mesh.board import Board
 from mesh.events import AgentJoined, AgentLeft, RunStarted, WorkerJoined, WorkerLeft
 from mesh.fleet import present, slots, under_way, waiting
 from mesh.jetstream import connect
-from mesh.roll_call import GONE_S, Watchman, expected, roll_call
+from mesh.memory import MemoryHub
+from mesh.roll_call import GONE_S, Watchman, answer_roll_call, expected, names_to_ask, roll_call
 from mesh.server import EmbeddedServer
 from mesh.testing import Log
 from tests.support.folding import folded, rows
@@ -24,11 +25,16 @@ ANSWER = """
 import sys, anyio
 from mesh.jetstream import connect
 from mesh.roll_call import answer_roll_call
+async def here(question):
+    return b"here"
 async def main():
-    async with connect(sys.argv[1]) as hub:
-        await answer_roll_call(await hub.arena("a"), sys.argv[2])
+    url, boot, name = sys.argv[1:]
+    async with connect(url) as hub:
+        bus = await hub.arena("a")
+        await (answer_roll_call(bus, boot, name) if name else bus.answer(f"here.{boot}", here))
 anyio.run(main)
 """
+"""A process that answers for a life; without a name one of an earlier version."""
 
 
 def facts() -> list[Fact]:
@@ -37,7 +43,7 @@ def facts() -> list[Fact]:
         ("op", opened()),
         ("v", WorkerJoined(boot="killed", worker_class="gpu", device="gpu", slots=1)),
         ("w", WorkerJoined(boot="old", worker_class="cpu", device="cpu", slots=4)),
-        ("w", WorkerJoined(boot="b1", worker_class="cpu", device="cpu", slots=2)),
+        ("w", WorkerJoined(boot="b1", worker_class="cpu", device="cpu", slots=2, answers_by_name=True)),
         ("v", WorkerJoined(boot="b2", worker_class="gpu", device="gpu", slots=1)),
         ("v", WorkerLeft(boot="b2")),
         ("cur", AgentJoined(boot="a0", role="curator")),
@@ -90,18 +96,58 @@ def test_with_a_roll_call_whoever_answers_is_there(answering: tuple[str, ...], b
     assert slots(board, answering).total() == count
 
 
+async def test_versions_that_ask_and_answer_in_the_old_way_and_in_the_new_understand_each_other() -> None:
+    bus = await MemoryHub().arena("a", create=True)
+
+    async def old_answer(question: bytes) -> bytes:
+        return b"here"
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(answer_roll_call, bus, "new", "w")
+        tasks.start_soon(bus.answer, "here.old", old_answer)
+        with anyio.fail_after(60):
+            while await roll_call(bus, ["new", "old", "none"], {"new": "w", "none": "w"}) != {"new", "old"}:
+                await anyio.sleep(0.01)
+        assert await roll_call(bus, ["new"], {}) == {"new"}  # asked by an earlier version
+        assert await bus.ask("here.new", b"") == b"here"
+        tasks.cancel_scope.cancel()
+
+
+async def test_who_answers_by_name_is_asked_in_no_other_way_and_must_repeat_the_word() -> None:
+    bus = await MemoryHub().arena("a", create=True)
+
+    async def old_answer(question: bytes) -> bytes:
+        return b"here"
+
+    async def both(boot: str) -> frozenset[str]:
+        return await roll_call(bus, [boot], {boot: "w"})
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bus.answer, "here.b1", old_answer)
+        tasks.start_soon(bus.answer, "roll.b2.w", old_answer)
+        with anyio.fail_after(60):
+            while await roll_call(bus, ["b1"], {}) != {"b1"}:
+                await anyio.sleep(0.01)
+            while await bus.ask("roll.b2.w", b"x") != b"here":
+                await anyio.sleep(0.01)
+        assert (await both("b1"), await both("b2")) == (frozenset(), frozenset())
+        tasks.cancel_scope.cancel()
+
+
 @pytest.mark.serial
 async def test_the_killed_and_the_frozen_do_not_answer(server: EmbeddedServer) -> None:
     async with connect(server.url) as hub:
         bus = await hub.arena("a", create=True)
         words = [sys.executable, "-c", ANSWER, server.url]
-        living = {boot: await anyio.open_process([*words, boot]) for boot in ("b1", "old")}
+        names = names_to_ask(a_board())
+        assert names == {"b1": "w"}
+        living = {boot: await anyio.open_process([*words, boot, names.get(boot, "")]) for boot in ("b1", "old")}
         try:
             watchman = Watchman(bus, a_board)
             changes: list[frozenset[str] | None] = []
             async with anyio.create_task_group() as tasks:
                 with anyio.fail_after(60):
-                    while await roll_call(bus, living) != {"b1", "old"}:
+                    while await roll_call(bus, living, names) != {"b1", "old"}:
                         await anyio.sleep(0.1)
                 tasks.start_soon(watchman.keep, lambda: changes.append(watchman.answering))
                 living["b1"].kill()
@@ -110,13 +156,13 @@ async def test_the_killed_and_the_frozen_do_not_answer(server: EmbeddedServer) -
                     took_s = math.inf
                     while took_s > 1:  # the server says at once that nobody listens, when it knows
                         began = anyio.current_time()
-                        assert await roll_call(bus, ["b1"]) == frozenset()
+                        assert await roll_call(bus, ["b1"], names) == frozenset()
                         took_s = anyio.current_time() - began
                 os.kill(living["old"].pid, signal.SIGSTOP)
-                assert await roll_call(bus, living, 0.5) == frozenset()
+                assert await roll_call(bus, living, names, 0.5) == frozenset()
                 os.kill(living["old"].pid, signal.SIGCONT)
                 with anyio.fail_after(60):
-                    while await roll_call(bus, living) != {"old"} or watchman.answering != frozenset({"old"}):
+                    while await roll_call(bus, living, names) != {"old"} or watchman.answering != frozenset({"old"}):
                         await anyio.sleep(0.1)
                 os.kill(server.address.pid, signal.SIGSTOP)
                 with anyio.fail_after(60):

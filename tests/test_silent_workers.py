@@ -35,9 +35,9 @@ def joined(boot: str, worker_class: str = "gpu") -> WorkerJoined:
 
 
 @asynccontextmanager
-async def answering(arena: Arena, boot: str) -> AsyncIterator[None]:
+async def answering(arena: Arena, boot: str, name: str) -> AsyncIterator[None]:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(answer_roll_call, arena.bus, boot)
+        tasks.start_soon(answer_roll_call, arena.bus, boot, name)
         yield
         tasks.cancel_scope.cancel()
 
@@ -54,7 +54,7 @@ async def until_left(arena: Arena, boot: str) -> WorkerLeft:
 async def test_whoever_does_not_answer_has_left_and_whoever_answers_has_not(arena: Arena) -> None:
     for name, boot in (("v", "dead"), ("x", "alive"), ("y", "dead-too")):
         await arena.bus.post(Post.new(name, joined(boot)))
-    async with answering(arena, "alive"), arena.worker(sandbox="none"):
+    async with answering(arena, "alive", "x"), arena.worker(sandbox="none"):
         for boot in ("dead", "dead-too"):
             assert await until_left(arena, boot) == WorkerLeft(boot=boot, reason="does not answer", silent=True)
         follower = Follower(arena.bus)

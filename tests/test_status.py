@@ -43,8 +43,8 @@ async def test_the_queue_and_the_slots_are_counted(open_bus: OpenBus, home: Path
                 await bus.post(Post.new("w", RunStarted(run=run, attempt=1, worker=worker)))
         none = await figures(bus)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(answer_roll_call, bus, "b1")
-            tasks.start_soon(answer_roll_call, bus, "b2")
+            tasks.start_soon(answer_roll_call, bus, "b1", "w1")
+            tasks.start_soon(answer_roll_call, bus, "b2", "w2")
             with anyio.fail_after(60):
                 while (row := await figures(bus))["slots"] < 5:
                     await anyio.lowlevel.checkpoint()

@@ -99,7 +99,7 @@ async def test_the_panes_show_the_arena_and_what_happens_in_it(
             request("r10", T3, 10),
             RunStarted(run="r9", attempt=1, worker="b9"),
         )
-        screen.tasks.start_soon(answer_roll_call, screen.bus, "b9")
+        screen.tasks.start_soon(answer_roll_call, screen.bus, "b9", "w9")
         await screen.until(lambda text: "1/4" in text and "waiting" in text)
         for _ in range(1000):
             await screen.bus.tell("curve.r9", msgspec.json.encode(CurvePoint(5, 2.5, 0.5, 0.5)))

@@ -1,7 +1,8 @@
 """Who may prove and who is checked: proof by workers of other owners, audits of scores, and who is in quarantine. Pure.
 
 A worker with a credential may lie about its scores. So what proves a proposal runs on workers of another owner than
-that of its author and of its first score, where such a worker is there. One in twenty scores of search is measured
+that of its author and of its first score, where such a worker is there; so do the champion's runs of a race, which are
+the other side of the difference, for the challengers of that race. One in twenty scores of search is measured
 again by a worker of another owner, with the same seed on the same split: an audit. Which ones, the time decides that
 the server gives their entries: a worker that knew it before could lie elsewhere. Where the two scores differ by more
 than the noise, a worker of a third owner decides in a second audit. Whoever is contradicted so about two scores is in
@@ -19,6 +20,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from agents.curation.race_log import CONTROLS, entrants_of
+from agents.curation.run_requests import SEEDS
 from mesh.board import Board, Run
 from mesh.changes import ChangeReader
 from mesh.equal_scores import ROUNDING
@@ -55,7 +58,12 @@ def with_other_owners(board: Board, facts: Sequence[AnyEvent], owners: Mapping[s
     if not are_strict(board.opened) or not any(_proves(fact) for fact in facts):
         return list(facts)
     fleet = _Fleet(board, owners)
-    return [_for_others(board, fleet, fact) if _proves(fact) else fact for fact in facts]  # type: ignore[arg-type]
+    return [
+        _for_others(board, fleet, fact, _parties(board, fact, facts))
+        if isinstance(fact, RunRequested) and _proves(fact)
+        else fact
+        for fact in facts
+    ]
 
 
 def due_audits(board: Board, owners: Mapping[str, str] = _NOBODY) -> list[RunRequested]:
@@ -175,19 +183,31 @@ class _Fleet:
 
 
 def _proves(fact: AnyEvent) -> bool:
-    return isinstance(fact, RunRequested) and fact.lane in PROVING
+    return isinstance(fact, RunRequested) and (fact.lane in PROVING or _is_other_side(fact))
 
 
-def _for_others(board: Board, fleet: _Fleet, asked: RunRequested) -> RunRequested:
+def _is_other_side(asked: RunRequested) -> bool:
+    """Tell whether a run is one of the champion in a race; its control runs between races are not."""
+    return asked.lane == "control" and asked.race > 0 and asked.seed % SEEDS < CONTROLS
+
+
+def _parties(board: Board, asked: RunRequested, facts: Sequence[AnyEvent]) -> set[str]:
+    """Return the proposals whose owners must not take a run that proves: its own, or the challengers of its race."""
+    if not _is_other_side(asked):
+        return {asked.proposal}
+    begins = (fact for fact in facts if isinstance(fact, RunRequested) and fact.lane == "confirm")
+    return entrants_of(board, asked.race) | {fact.proposal for fact in begins if fact.race == asked.race}
+
+
+def _for_others(board: Board, fleet: _Fleet, asked: RunRequested, parties: Iterable[str]) -> RunRequested:
     """Return the request with the workers that must not take it; unchanged if nobody else is there."""
-    proposal = board.proposals.get(asked.proposal)
-    if proposal is None:
-        return asked
-    owners = {fleet.owner(proposal.author)}
-    first = next((run for run in map(board.runs.__getitem__, proposal.runs) if run.value is not None), None)
-    if first is not None and (name := _worker_of(board, first)):
-        owners.add(fleet.owner(name))
-    if not fleet.others(owners, asked.worker_class):
+    owners = set[str]()
+    for proposal in filter(None, map(board.proposals.get, parties)):
+        owners.add(fleet.owner(proposal.author))
+        first = next((run for run in map(board.runs.__getitem__, proposal.runs) if run.value is not None), None)
+        if first is not None and (name := _worker_of(board, first)):
+            owners.add(fleet.owner(name))
+    if not owners or not fleet.others(owners, asked.worker_class):
         return asked
     return replace(asked, not_by=tuple(sorted({*asked.not_by, *fleet.names_of(owners)}))[:_MOST_NAMES])
 

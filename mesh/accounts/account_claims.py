@@ -34,7 +34,15 @@ def system_claims(signer: Nkey, system: str) -> str:
     return signed_claims(signer, system, "account", {"limits": limits, **_without_list("allow")}, name="SYS")
 
 
-def hub_claims(signer: Nkey, hub: str, members: str, role: str, disk_bytes: int, copies: int = 1) -> str:
+def hub_claims(
+    signer: Nkey,
+    hub: str,
+    members: str,
+    role: str,
+    disk_bytes: int,
+    copies: int = 1,
+    issued_s: int | None = None,
+) -> str:
     """Return the token of the account that has the log.
 
     Args:
@@ -44,6 +52,7 @@ def hub_claims(signer: Nkey, hub: str, members: str, role: str, disk_bytes: int,
         role: public key that signs the hub's own users.
         disk_bytes: bytes that all streams together may have; each of them must say how large it may become.
         copies: servers that keep each stream: the server counts the bytes of all copies.
+        issued_s: when the token was made; None is now.
     """
     limits = {**_NO_LIMITS, "imports": -1, "exports": -1, "wildcards": True, "conn": -1, "leaf": 0}
     limits |= {"mem_storage": _MEMORY_BYTES, "disk_storage": disk_bytes * copies}
@@ -56,7 +65,7 @@ def hub_claims(signer: Nkey, hub: str, members: str, role: str, disk_bytes: int,
         "signing_keys": [_scope(role, "hub", {**_NO_LIMITS, **_ANY})],
         **_without_list("deny"),
     }
-    return signed_claims(signer, hub, "account", said, name="HUB")
+    return signed_claims(signer, hub, "account", said, name="HUB", issued_s=issued_s)
 
 
 def member_account_claims(

@@ -18,6 +18,7 @@ from mesh.errors import BadInput
 ACCOUNTS = ("SYS", "HUB", "MEMBERS")
 SETTINGS_FILE = "hub.json"
 CLIENT_PORT, DOOR_PORT = 4222, 8443
+_COPIES = 3
 _MOST_BYTES = 1 << 20
 
 
@@ -85,6 +86,11 @@ class HubFolder:
     def sys_creds(self) -> Path:
         """Credentials of the account SYS, by which members are cut off."""
         return self.folder / "creds" / "sys.creds"
+
+    @property
+    def copies(self) -> int:
+        """How many servers keep each log."""
+        return _COPIES if self.settings.nodes else 1
 
     @property
     def server_url(self) -> str:

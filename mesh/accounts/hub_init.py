@@ -32,8 +32,6 @@ LEAST_DISK_BYTES = 1 << 30
 _DISK_SHARE = 0.75
 _READABLE = "ca.pem"
 """The files that everybody may read; all others belong to the operator alone."""
-_COPIES = 3
-"""Servers of a cluster that keep each log."""
 
 
 def init_hub(
@@ -151,7 +149,7 @@ def _fill(staging: Path, folder: Path, wanted: _Wanted, disk_bytes: int) -> None
         "operator": signed.operator_claims(operator, signer.public, public["SYS"]),
         "SYS": signed.system_claims(signer, public["SYS"]),
         "HUB": signed.hub_claims(
-            signer, public["HUB"], public["MEMBERS"], own.public, disk_bytes, _COPIES if nodes else 1
+            signer, public["HUB"], public["MEMBERS"], own.public, disk_bytes, HubFolder(staging, settings).copies
         ),
         "MEMBERS": signed.member_account_claims(
             signer, public["MEMBERS"], public["HUB"], {role: key.public for role, key in roles.items()}, {}

@@ -95,6 +95,7 @@ in one account, that subject could be one of the log.
 OF_MEMBERS = (
     Export("live.*.curve.>", "stream"),
     Export("live.*.here.*", "service"),
+    Export("live.*.roll.*.*", "service"),
 )
 """What members offer to the hub: learning curves while they grow, and answers to its roll call."""
 
@@ -128,7 +129,13 @@ _PUT_OBJECTS = f"meshobj.{_ARENA}.*.*"
 _KEEP_CALLS = wire.call_subject(_ARENA, "*")
 _BATON = wire.live_subject(_ARENA, f"work.{WORKERS}")
 """By which a worker that found work wakes the next one."""
-_CURVES, _HERE = wire.live_subject(_ARENA, "curve.>"), wire.live_subject(_ARENA, "here.*")
+_CURVES = wire.live_subject(_ARENA, "curve.>")
+_HERE = (wire.live_subject(_ARENA, f"roll.*.{_NAME}"), wire.live_subject(_ARENA, "here.*"))
+"""Questions who is here: those that name the member, and those of a hub of an earlier version, which name a life alone.
+
+Of a member that answers by name, nobody believes an answer to the second kind (`mesh.roll_call`). The two differ in
+the third token, because a server takes `>` for what the last `*` of a list may be.
+"""
 
 
 def _consumer(lane: str) -> str:
@@ -148,8 +155,8 @@ _MORE_PUBLISH: dict[MemberRole, tuple[str, ...]] = {
     "observer": (),
 }
 _MORE_SUBSCRIBE: dict[MemberRole, tuple[str, ...]] = {
-    "agent": (_CURVES, _HERE),
-    "curator": (_CURVES, _HERE),
-    "worker": (_HERE, _BATON),
+    "agent": (_CURVES, *_HERE),
+    "curator": (_CURVES, *_HERE),
+    "worker": (*_HERE, _BATON),
     "observer": (_CURVES,),
 }

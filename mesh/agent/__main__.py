@@ -6,10 +6,10 @@ import mesh.safe_path  # noqa: F401  before all others
 
 import argparse
 import os
-import secrets
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from mesh import settings
@@ -18,6 +18,7 @@ from mesh.agent.code_reader import CodeReader
 from mesh.agent.command_runner import CommandRunner
 from mesh.agent.common import Common
 from mesh.agent.item_reader import ItemReader
+from mesh.agent.own_name import OwnName, own_name
 from mesh.agent.owner_reader import OwnerReader
 from mesh.agent.protocol import Agent, Checking, Context, role_of
 from mesh.agent.queue_reader import QueueReader
@@ -30,7 +31,7 @@ from mesh.code import CodeStore
 from mesh.daemon import run_daemon
 from mesh.errors import BadInput, MeshError
 from mesh.follow import Follower
-from mesh.jetstream import connect
+from mesh.jetstream import JetStreamBus, JetStreamHub, connect
 from mesh.jetstream.address import parse_address
 from mesh.jetstream.member import member_of, name_of
 from mesh.log_lines import LOG_OPTION
@@ -67,62 +68,79 @@ def main() -> int:
     if not arena and not args.check:
         parser.error("--arena is missing; name the arena, such as --arena digits")
     shown = args.name or args.role.partition(":")[2].lower() or args.role
-    name = args.name or f"{shown}-{secrets.token_hex(2)}"
 
     async def agents() -> None:
         role = find_role(args.role, args.path)
         named = {name: getattr(args, name) for name in _NAMED}
         options = {name: value for name, value in named.items() if value} | dict(_option(text) for text in args.option)
-        check_token("name", name)
+        check_token("name", shown)
         if args.check:
             with tempfile.TemporaryDirectory(prefix="mesh-check-") as folder:
                 store = CodeStore(Path(folder) / "code.git", MemoryBus("check"))
                 commands = command_runner(role, Path(folder), options)
-                context = Context(name, 0, CodeReader(store), options, args.path, commands=commands)
+                context = Context(shown, 0, CodeReader(store), options, args.path, commands=commands)
                 made = make("role", args.role, role, context=context)
                 if isinstance(made, Checking):
                     await made.check()
-            print(f"{name}: role {args.role!r} can start", file=sys.stderr)
+            print(f"{shown}: role {args.role!r} can start", file=sys.stderr)
             return
         home = (args.home or settings.home()).resolve()
         url, credentials = find_url(args.nats, home), settings.credentials(args.nats)
         member = member_of(credentials)
         if member and (args.count, args.first) != (1, 1):
             raise BadInput(f"--count is {args.count}, but the credentials are for one agent, {member.name!r}: use 1")
-        own = name_of(member, args.name) or name
-        async with connect(url, name=own, outage_s=600, credentials=credentials) as hub:
+        given = name_of(member, args.name)
+        async with connect(url, name=given or shown, outage_s=600, credentials=credentials) as hub:
             bus = await hub.arena(arena)
-            code = CodeStore(settings.code_dir(home, arena), bus)
-            single = args.count == 1 and args.first == 1
-            reader, code_reader, common = item_reader(role, bus), CodeReader(code), Common()
-            queue, owners = (QueueReader(bus), OwnerReader(hub)) if reader else (None, None)
-            commands = command_runner(role, settings.coders_dir(home, arena), options)
-            seats = []
-            for index in range(args.first - 1, args.first - 1 + args.count):
-                agent_name = own if single else f"{own}-{index + 1}"
-                unposted = settings.unposted_calls_file(home, arena, agent_name)
-                keeper = CallKeeper(bus)
-                texts = TextReader(bus)
-                known = (reader, keeper, unposted, texts, common, commands, queue, owners)
-                context = Context(agent_name, index, code_reader, options, args.path, *known)
-                agent: Agent = make("role", args.role, role, context=context)
-                seats.append(Seat(agent_name, agent, getattr(agent, "model", options.get("model", ""))))
-            print(f"{own}: works in arena {arena} on {parse_address(url)[1]}", file=sys.stderr)
-            snapshot, shares = settings.snapshot_file(home, arena), settings.takes_boards()
+            names, numbers = settings.names_dir(home, arena), f"{args.first}-{args.count}"
+            with nullcontext(OwnName(given)) if given else own_name(names, shown, numbers) as own:
+                await work(role, options, home, hub, bus, own, parse_address(url)[1])
 
-            async def show(follower: Follower) -> None:
-                metrics = ArenaMetrics(hub, bus, lambda: follower.board)
-                async with showing_metrics(args.metrics, metrics.collect, metrics.trouble, say):
-                    await metrics.count()
+    async def work(
+        role: type[Agent],
+        options: dict[str, str],
+        home: Path,
+        hub: JetStreamHub,
+        bus: JetStreamBus,
+        named: OwnName,
+        where: str,
+    ) -> None:
+        own = named.name
+        code = CodeStore(settings.code_dir(home, arena), bus)
+        single = args.count == 1 and args.first == 1
+        reader, code_reader, common = item_reader(role, bus), CodeReader(code), Common()
+        queue, owners = (QueueReader(bus), OwnerReader(hub)) if reader else (None, None)
+        commands = command_runner(role, settings.coders_dir(home, arena), options)
+        seats = []
+        for index in range(args.first - 1, args.first - 1 + args.count):
+            agent_name = own if single else f"{own}-{index + 1}"
+            unposted = settings.unposted_calls_file(home, arena, agent_name)
+            keeper = CallKeeper(bus)
+            texts = TextReader(bus)
+            known = (reader, keeper, unposted, texts, common, commands, queue, owners)
+            context = Context(agent_name, index, code_reader, options, args.path, *known)
+            agent: Agent = make("role", args.role, role, context=context)
+            seats.append(Seat(agent_name, agent, getattr(agent, "model", options.get("model", ""))))
+        print(f"{own}: works in arena {arena} on {where}", file=sys.stderr)
+        snapshot, shares = settings.snapshot_file(home, arena), settings.takes_boards()
 
+        async def show(follower: Follower) -> None:
+            metrics = ArenaMetrics(hub, bus, lambda: follower.board)
+            async with showing_metrics(args.metrics, metrics.collect, metrics.trouble, say):
+                await metrics.count()
+
+        named.is_settled = False
+        try:
             why = await run_agents(
                 bus, seats, code, snapshot=snapshot, shares=shares, beside=show if args.metrics else None
             )
-            print(f"{own}: {why}", file=sys.stderr)
-            if leaving := next((seat.leaving for seat in seats if seat.leaving), None):
-                raise leaving
-            if failed := [seat for seat in seats if seat.failures >= MAX_FAILURES]:
-                raise MeshError(f"left after {MAX_FAILURES} failures in a row; the last was: {failed[0].last_failure}")
+        finally:
+            named.is_settled = all(seat.is_settled for seat in seats)
+        print(f"{own}: {why}", file=sys.stderr)
+        if leaving := next((seat.leaving for seat in seats if seat.leaving), None):
+            raise leaving
+        if failed := [seat for seat in seats if seat.failures >= MAX_FAILURES]:
+            raise MeshError(f"left after {MAX_FAILURES} failures in a row; the last was: {failed[0].last_failure}")
 
     def say(words: str) -> None:
         print(f"{shown}: {words}", file=sys.stderr)
@@ -154,7 +172,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=_positive, default=1, help="run this many agents (default 1)")
     parser.add_argument("--first", type=_positive, default=1, help="number the first agent so (default 1)")
     parser.add_argument(
-        "--name", help="name on the board, with a number if there are several (default: the role and four letters)"
+        "--name",
+        help="name on the board, with a number if there are several (default: that of one that was killed here, or the "
+        "role and four letters)",
     )
     parser.add_argument(
         "--path", type=Path, default=Path(), help="folder of your own module:Class (default: the current folder)"

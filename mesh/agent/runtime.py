@@ -51,7 +51,8 @@ class Seat:
 
     `boot` is the id of this life of the agent. `leaving` is the reason if it raised `Leaving`. `failures` counts its
     failures in a row, and `last_failure` is the sentence of the last one. `reserves_usd` is the most that its model
-    calls of one moment may cost. While it `is_deciding`, such calls may be under way, or their cost not posted.
+    calls of one moment may cost. While it `is_deciding`, such calls may be under way, or their cost not posted. It
+    `is_settled` once the log says that it left and owes nothing.
     """
 
     def __init__(self, name: str, agent: Agent, model: str = "") -> None:
@@ -60,8 +61,10 @@ class Seat:
         role = self.author.role
         where = {"host": host(), "version": mesh.__version__, "owner": owner()}
         self.reserves_usd: float | None = getattr(agent, "reserves_usd", None)
-        self.is_deciding = False
-        event = AgentJoined(boot=self.boot, role=role, model=model, reserves_usd=self.reserves_usd, **where)
+        self.is_deciding = self.is_settled = False
+        event = AgentJoined(
+            boot=self.boot, role=role, model=model, reserves_usd=self.reserves_usd, answers_by_name=True, **where
+        )
         self.joined = Post.new(name, event)
         self.failures, self.last_failure = 0, ""
         self.leaving: Leaving | None = None
@@ -159,7 +162,7 @@ async def run_agents(
             async with anyio.create_task_group() as watched:
                 watched.start_soon(_cancel_at_end, follower, watched.cancel_scope)
                 for seat in seats:
-                    watched.start_soon(answer_roll_call, bus, seat.boot)
+                    watched.start_soon(answer_roll_call, bus, seat.boot, seat.name)
                     if isinstance(seat.agent, Hearing):
                         watched.start_soon(_hear, bus, seat, seat.agent, follower, code)
                 async with anyio.create_task_group() as living:
@@ -185,9 +188,12 @@ async def _cancel_at_end(follower: Follower, scope: anyio.CancelScope) -> None:
 async def _leave(bus: ArenaBus, board: Board, seats: Sequence[Seat], reason: str) -> None:
     posts = [Post.new(s.name, s.left(reason)) for s in seats]
     with suppress(BusError):
-        for post, result in zip(posts, await bus.post_all(posts), strict=True):
-            if isinstance(result, AlreadyPosted) and result.seq in board.void:
+        for seat, post, result in zip(seats, posts, await bus.post_all(posts), strict=True):
+            if isinstance(result, AlreadyPosted):
+                if result.seq not in board.void:
+                    continue
                 await post_once(bus, board, post)
+            seat.is_settled = not (isinstance(post.event, AgentLeft) and post.event.owes_usd)
 
 
 async def _live(bus: ArenaBus, seat: Seat, follower: Follower, code: CodeStore, pause_s: float) -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from mesh import store_lock
 from mesh.accounts.hub_folder import HubFolder
-from mesh.accounts.hub_init import write_configs
 from mesh.errors import BadInput, BusError
 from mesh.hub_server import hub_server
 from mesh.jetstream import JetStreamHub, connect
 from mesh_cli.connect import reach_hub
-from mesh_cli.hub.serving import until_it_stores
+from mesh_cli.hub.serving import until_it_stores, write_current
 
 
 @asynccontextmanager
@@ -35,7 +34,7 @@ async def reach_log(folder: Path | None, nats: str | None, *, make: bool = False
     hub = HubFolder.open(folder.expanduser().resolve())
     if not await _answers(hub):
         config = hub.config_file()
-        async with hub_server(config.parent, config, partial(write_configs, hub)):
+        async with hub_server(config.parent, config, partial(write_current, hub)):
             await until_it_stores(hub)
             async with connect(hub.own_url, name="mesh-cli", credentials=hub.hub_creds) as opened:
                 yield opened

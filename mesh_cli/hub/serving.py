@@ -12,6 +12,7 @@ import anyio
 
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import write_configs
+from mesh.accounts.issuing import renew_accounts
 from mesh.accounts.server_files import listens_on
 from mesh.errors import BadInput, BusRefused, BusUnavailable, leaf
 from mesh.hub_server import hub_server
@@ -88,9 +89,27 @@ def _checked_monitoring(address: str) -> str:
     return address
 
 
+def write_current(hub: HubFolder) -> None:
+    """Write the configuration of the servers with the rights that this version gives members.
+
+    Where a key is missing to sign them, members keep those of another version, and who reads stderr is told.
+
+    Raises:
+        BadInput: a file of the hub is missing.
+        OSError: the folder cannot be written.
+    """
+    try:
+        renew_accounts(hub)
+    except BadInput as error:
+        print(
+            f"mesh: members keep the rights of another version, and nobody calls their roll: {error}", file=sys.stderr
+        )
+    write_configs(hub)
+
+
 def _write_config(hub: HubFolder, config: Path, monitoring: str) -> None:
     """Write the configuration of the server as it is started now."""
-    write_configs(hub)
+    write_current(hub)
     if monitoring:
         with config.open("a", encoding="utf-8") as file:
             file.write(f'http: "{monitoring}"\n')

@@ -90,7 +90,7 @@ async def serve_here(
         from gateway.http.serve import serve_gateway
         from gateway.http.silent_members import report_silent_members
         from gateway.webhooks.hooks_file import read_hooks
-        from mesh.accounts.issuing import LIFETIME_S
+        from mesh.accounts.issuing import LIFETIME_S, outdated_accounts
         from mesh.web.access import LOOPBACK, is_loopback
         from mesh.web.listening import listen
 
@@ -126,7 +126,7 @@ async def serve_here(
         beside: Callable[[ServedArena], Coroutine[Any, Any, None]] | None = (
             sends_to(found, settings.home() / "webhooks", _say, private=allow_private) if found else None
         )
-        if joining:
+        if joining and not outdated_accounts(joining):  # else the server hears no answer by name
             beside = both(beside, report_silent_members)
         if metrics:
             shown_of_all = GatewayMetrics(hub)

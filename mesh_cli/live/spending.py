@@ -119,7 +119,7 @@ async def followed(bus: ArenaBus) -> tuple[Follower, Board]:
     board = follower.board
     if board.opened is None:
         raise BadInput(f"arena {bus.arena} was never opened; mesh open FOLDER opens it")
-    answering = await who_answers(bus, [*board.worker_costs.lives])
+    answering = await who_answers(bus, board, [*board.worker_costs.lives])
     if answering is None:
         return follower, board
     return follower, msgspec.structs.replace(board, worker_costs=board.worker_costs.without_silent(answering))

@@ -58,7 +58,7 @@ async def figures(bus: ArenaBus) -> dict[str, Any]:
             board = await board_of(bus)
         ranking, rate = Ranking(board), await runs_per_minute(bus, board)
     now = dt.datetime.now(dt.UTC)
-    answering = await who_answers(bus, expected(board))
+    answering = await who_answers(bus, board, expected(board))
     return {
         **standing_of(board, answering),
         **(state.counts if state else {}),

@@ -53,13 +53,16 @@ class Fleet:
     """Workers that come, go, are taken back, are killed, and change their prices, in an order that a seed decides.
 
     Some runs do not end by themselves, as where an environment is built or data is fetched for hours. Agents ask their
-    models at the same moment, without knowing of each other, and are killed in the middle of calls. Without a curator,
+    models at the same moment, without knowing of each other, and are killed in the middle of calls; they come again
+    under their names, at once or after up to `stays_dead_s` seconds, and others come meanwhile. Without a curator,
     nobody requests runs and nobody closes the arena.
     """
 
     def __init__(self, log: Log, seed: int, *, most: int = 8, agents: int = 4) -> None:
         self.log, self.random, self.most = log, random.Random(seed), most
         self.calls: dict[str, tuple[dt.datetime, float]] = {}
+        self.dead: dict[str, tuple[dt.datetime, float]] = {}
+        self.stays_dead_s = 0.0
         self.has_curator, self.overstays = True, 0.0
         for number in range(agents):
             self.log.add(f"rex{number}", asking(f"rex{number}"))
@@ -115,20 +118,38 @@ class Fleet:
         board = self.log.board
         for name, (ends, usd) in list(self.calls.items()):
             if ends <= self.now:
-                is_killed = self.random.random() < 0.1
-                if is_killed:
-                    self.add(name, asking(name, self.now.isoformat()))
                 del self.calls[name]
-                self.add(name, e.ModelAsked(model="m", purpose="x", ok=not is_killed, cost=e.Cost(usd=usd)))
-        idle = [name for name in sorted(board.worker_costs.asking) if name not in self.calls]
+                if self.random.random() < 0.1:
+                    back = self.now + dt.timedelta(seconds=self.random.uniform(0, self.stays_dead_s))
+                    self.dead[name] = back, usd
+                    if self.stays_dead_s:
+                        self.newcomer()
+                else:
+                    self.add(name, e.ModelAsked(model="m", purpose="x", ok=True, cost=e.Cost(usd=usd)))
+        self.return_dead(self.now)
+        idle = [name for name in sorted(board.worker_costs.asking) if name not in self.calls and name not in self.dead]
         for name in [each for each in idle if not why_no_call(board, CALL_USD, self.now, name=each)]:
             if self.random.random() < 0.3:
                 usd = self.random.choice([CALL_USD, CALL_USD, 0.01])
                 self.calls[name] = self.now + dt.timedelta(seconds=self.random.choice([1, 30, 200])), usd
 
+    def newcomer(self) -> None:
+        """Let one more agent join, under a new name."""
+        self.lives += 1
+        self.add(f"new{self.lives}", asking(f"new{self.lives}"))
+
+    def return_dead(self, by: dt.datetime) -> None:
+        """Let agents that were killed in a call come again under their names, and post what the call has cost."""
+        for name, (back, usd) in list(self.dead.items()):
+            if back <= by:
+                del self.dead[name]
+                self.add(name, asking(name, self.now.isoformat()))
+                self.add(name, e.ModelAsked(model="m", purpose="x", ok=False, cost=e.Cost(usd=usd)))
+
     def owed_usd(self) -> float:
         """What is spent, with the calls that nobody has posted yet."""
-        return spent_usd(self.log.board, self.now) + sum(usd for _, usd in self.calls.values())
+        unposted = sum(usd for calls in (self.calls, self.dead) for _, usd in calls.values())
+        return spent_usd(self.log.board, self.now) + unposted
 
     def _come_and_go(self) -> None:
         chance = self.random.random()
