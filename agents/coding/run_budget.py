@@ -16,7 +16,7 @@ from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import Cost
 from mesh.log_clock import LogClock
-from mesh.money import limit_usd, why_no_call
+from mesh.money import limit_usd, stated_usd, why_no_call
 
 
 class RunBudget:
@@ -70,7 +70,7 @@ class RunBudget:
 
     def exceeds(self, board: Board) -> str:
         """Return why one more run might exceed the budget, "" if it cannot as far as is known."""
-        spent, used = board.spent.get(self._name, 0.0), board.tokens.get(self._name, 0)
+        spent, used = stated_usd(board, self._name), board.tokens.get(self._name, 0)
         if self._calls is not None and self._made >= self._calls:
             return f"{self._name} has run {self._agent} {self._made} times, as --budget-calls allows; it stops"
         if self._unknown:
@@ -101,7 +101,7 @@ class RunBudget:
 
     def left_usd(self, board: Board) -> float | None:
         """Return the most that the next run may cost in dollars, None without such a limit."""
-        of_all = None if self._usd is None else self._usd - board.spent.get(self._name, 0.0)
+        of_all = None if self._usd is None else self._usd - stated_usd(board, self._name)
         known = [usd for usd in (of_all, self._run_usd) if usd is not None]
         return min(known, default=None)
 

@@ -17,7 +17,7 @@ from mesh.errors import BadInput
 from mesh.events import Cost, KeptCall, ModelAsked
 from mesh.failed_calls import LOST
 from mesh.log_clock import LogClock
-from mesh.money import why_no_call
+from mesh.money import stated_usd, why_no_call
 
 _TEXT = 400
 """Most characters of the text of a failed call."""
@@ -61,7 +61,7 @@ class Budget:
         """
         costs, most = list(costs), self.most(messages)
         if self._usd is not None and self._price:
-            spent = board.spent.get(self._name, 0.0) + sum(cost.usd or 0.0 for cost in costs)
+            spent = stated_usd(board, self._name) + sum(cost.usd or 0.0 for cost in costs)
             price = most.usd or 0.0
             if spent + price > self._usd:
                 of = f"${spent:.4f} of --budget-usd {self._usd:g}"
