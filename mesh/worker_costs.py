@@ -11,7 +11,7 @@ For one that was killed it is kept until its name joins and leaves again: its la
 """
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from typing import Protocol, Self
 
 import msgspec
@@ -54,7 +54,10 @@ class Spending(Protocol):
     opened: e.ArenaOpened | None
     spent: dict[str, float]
     judge: JudgeTotal
-    unfinished: dict[str, None]
+
+    @property
+    def unfinished(self) -> Container[str]:
+        """The runs that somebody still waits for."""
 
 
 class PaidLife(msgspec.Struct):
@@ -312,6 +315,14 @@ class WorkerCosts(msgspec.Struct):
             elif not life.is_paid and self._may_pay(board, at, life):
                 life.is_paid, life.since = True, at
                 self._note_price(life)
+
+
+class KeptBooks(msgspec.Struct):
+    """What a projector keeps of the money of an arena: as of its checkpoint, what a board has in these fields."""
+
+    spent: dict[str, float] = {}
+    judge: JudgeTotal = msgspec.field(default_factory=JudgeTotal)
+    worker_costs: WorkerCosts = msgspec.field(default_factory=WorkerCosts)
 
 
 def longest_run_s(spec: ArenaSpec, *, on_cpu: bool = False) -> float:
