@@ -3,12 +3,14 @@
 Dollars and tokens are read from the log, as those of other roles. Calls are counted in a file, because a run that was
 killed is in no fact. What the next run costs is unknown, so it is taken to cost as much as the dearest one so far; a
 coding agent that can keep a limit in dollars itself is told what is left. Where the arena has a budget, somebody has to
-say what a run may cost at most.
+say what a run may cost at most; a run whose dollars the coding agent does not print counts as so much (`unsaid_usd`).
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+
+import msgspec
 
 from agents.llm.model_options import number_option
 from mesh.atomic_write import atomic_write
@@ -49,6 +51,7 @@ class RunBudget:
         self._tokens = number_option(options, "budget_tokens", None)
         self._calls = number_option(options, "budget_calls", None)
         self._run_usd = number_option(options, "run_usd", None)
+        self.unsaid_usd = None if prints_usd else self._run_usd
         self._dearest, self._most, self._unknown = 0.0, 0, ""
         self._clock = LogClock()
         self._made = 0
@@ -104,6 +107,10 @@ class RunBudget:
         of_all = None if self._usd is None else self._usd - stated_usd(board, self._name)
         known = [usd for usd in (of_all, self._run_usd) if usd is not None]
         return min(known, default=None)
+
+    def paid(self, cost: Cost) -> Cost:
+        """Return what a run has cost: where its dollars are not printed, as many as somebody said that it may cost."""
+        return msgspec.structs.replace(cost, usd=self._run_usd) if cost.usd is None else cost
 
     def begin(self) -> None:
         """Count a run, before it starts."""
