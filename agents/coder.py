@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import anyio.to_thread
+import msgspec
 
 from agents.coding.agent import CodingAgent, RunLimits
 from agents.coding.known import CODER_OPTIONS
@@ -193,7 +194,8 @@ class Coder:
         laid = {name: data for name, data in kept.items() if name.partition("/")[0] not in (TASK, REPORT, OTHER)}
         task = await self._task(board, move, parents)
         self._working.names.add(self._name)
-        number = self._unposted.begin(board, Cost(tokens_in=tokens_of(task), tokens_out=0))
+        most = Cost(usd=self._budget.unsaid_usd, tokens_in=tokens_of(task), tokens_out=0)
+        number = self._unposted.begin(board, most)
         run: RunFolder | None = None
         try:
             run = RunFolder(self._folder)
@@ -217,12 +219,7 @@ class Coder:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(run.remove)
         printed = read_printed(end.out)
-        cost = Cost(
-            usd=printed.cost.usd,
-            tokens_in=printed.cost.tokens_in,
-            tokens_out=printed.cost.tokens_out,
-            seconds=end.seconds,
-        )
+        cost = self._budget.paid(msgspec.structs.replace(printed.cost, seconds=end.seconds))
         self._unposted.answered(number, cost)
         call = await self._keep(task, printed, end)
         notes = self._protected(changes)

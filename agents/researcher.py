@@ -105,7 +105,9 @@ class Researcher:
         return await self._think(board, post.at)
 
     async def joined(self, board: Board) -> Answers:
-        """Propose a change if this researcher may ask now."""
+        """Propose a change if this researcher may ask now; leave where its model cannot be held to a budget."""
+        if unpriced := self._budget.why_unpriced(board):
+            raise Leaving(unpriced)
         return await self._think(board, board.time)
 
     async def tick(self, now: dt.datetime, board: Board) -> Answers:

@@ -9,15 +9,22 @@ from typing import Self
 import duckdb
 import msgspec
 
+from analytics.books import Books
 from mesh import events as e
 from mesh.decoding import decode_json
 from mesh.hand_outs import are_strict, finish_counts, leave_counts, note_audit, start_counts
 from mesh.records import Contradiction, Member
 from mesh.ruling_out import may_rule
+from mesh.worker_costs import KeptBooks
 
 _REQUESTED = """
-SELECT run, seq, not_by, audit FROM internal.requested ANTI JOIN internal.finished USING (arena, run)
-WHERE arena = ?"""
+SELECT
+    r.run, r.seq, r.not_by, r.audit, r.proposal,
+    EXISTS (
+        SELECT 1 FROM internal.requested i
+        WHERE i.arena = r.arena AND i.instead_of = r.run AND i.proposal = r.proposal AND i.seq > r.seq)
+FROM internal.requested r ANTI JOIN internal.finished USING (arena, run)
+WHERE r.arena = ?"""
 _STARTED = """
 SELECT s.run, s.attempt, s.worker
 FROM internal.started s
@@ -38,11 +45,16 @@ _OPENED = "SELECT body, author FROM internal.facts WHERE arena = ? AND kind = 'a
 
 
 class _Unfinished(msgspec.Struct):
-    """An unfinished run: the entry that requested it, what that says, and its attempts and who began them."""
+    """An unfinished run: the entry that requested it, what that says, and its attempts and who began them.
+
+    `is_replaced` if another run has been requested in its place.
+    """
 
     seq: int
     not_by: tuple[str, ...] = ()
     audit: e.Audit | None = None
+    proposal: str = ""
+    is_replaced: bool = False
     attempts: int = 0
     begun: tuple[str, ...] = ()
     killed: bool = False
@@ -61,13 +73,14 @@ class OpenRuns:
         self._runs, self._workers, self._opened, self._opened_by = dict(runs), dict(workers), opened, opened_by
         self._agents: dict[str, str] = {}
         self._contradictions: dict[str, dict[str, Contradiction]] = {}
+        self.books = Books(KeptBooks(), opened, self)
 
     @classmethod
     def read(cls, db: duckdb.DuckDBPyConnection, arena: str) -> Self:
         """Return what the file says."""
         runs = {
-            run: _Unfinished(seq, tuple(not_by or ()), _audit(audit))
-            for run, seq, not_by, audit in db.execute(_REQUESTED, [arena]).fetchall()
+            run: _Unfinished(seq, tuple(not_by or ()), _audit(audit), proposal, is_replaced)
+            for run, seq, not_by, audit, proposal, is_replaced in db.execute(_REQUESTED, [arena]).fetchall()
         }
         for run, attempt, boot in db.execute(_STARTED, [arena]).fetchall():
             _begin(runs[run], attempt or 0, boot)
@@ -80,6 +93,7 @@ class OpenRuns:
         openings = [(decode_json(body, e.ArenaOpened), by) for body, by in db.execute(_OPENED, [arena]).fetchall()]
         opened, by = max(openings, key=lambda opening: opening[0].version, default=(None, ""))
         found = cls(runs, workers, opened, by)
+        found.books = Books.read(db, arena, opened, found)
         found._agents = dict(db.execute(_AGENTS, [arena]).fetchall())
         for audit, author, body in db.execute(_AUDITS, [arena]).fetchall():
             note_audit(found._contradictions, _audit(audit), decode_json(body, e.RunFinished), author)
@@ -104,6 +118,8 @@ class OpenRuns:
                 return leave_counts(life.name if life else None, event, author)
             case e.AgentLeft() if strict:
                 return leave_counts(self._agents.get(event.boot), event, author)
+            case e.CritiquePosted():
+                return self.books.may_count(event)
             case _:
                 return True
 
@@ -111,11 +127,23 @@ class OpenRuns:
         """Tell whether a critique rules out its target."""
         return may_rule(self._opened, self._opened_by, event, author)
 
+    def __contains__(self, run: object) -> bool:
+        """Tell whether a run has not finished, and no other one has been requested in its place."""
+        found = self._runs.get(run) if isinstance(run, str) else None
+        return found is not None and not found.is_replaced
+
+    def attempts_of(self, event: e.AnyEvent) -> int:
+        """Return how many attempts of the run have begun that a fact finishes."""
+        run = self._runs.get(event.run) if isinstance(event, e.RunFinished) else None
+        return run.attempts if run else 0
+
     def take(self, seq: int, event: e.AnyEvent, author: str) -> int:
         """Take a fact that counts; return the entry that requested the run that it finishes, else its own."""
         match event:
             case e.RunRequested():
-                self._runs[event.run] = _Unfinished(seq, event.not_by, event.audit)
+                self._runs[event.run] = _Unfinished(seq, event.not_by, event.audit, event.proposal)
+                if (before := self._runs.get(event.instead_of)) and before.proposal == event.proposal:
+                    before.is_replaced = True
             case e.RunStarted() if run := self._runs.get(event.run):
                 _begin(run, event.attempt, event.worker)
             case e.RunKilled():

@@ -5,7 +5,6 @@ every block is read when the file is opened, and damage that is found later ends
 Methods block; call them in a thread. Nothing here reads a clock.
 """
 
-import datetime as dt
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,6 @@ from typing import Any, Self
 
 import anyio
 import duckdb
-import msgspec
 
 from analytics import tables
 from analytics.bloom_filter import BloomFilter
@@ -29,7 +27,7 @@ from mesh.evidence import student_t
 from mesh.standing import Rule
 from mesh.wire import Entry, Post
 
-LAYOUT = 17
+LAYOUT = 18
 """Version of the tables; a file of another version is rebuilt."""
 
 TABLED = 1000
@@ -44,7 +42,6 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
 }
-_ENCODE = msgspec.json.Encoder()
 
 _TABLES = (Path(__file__).parent / "tables.sql").read_text(encoding="utf-8")
 _KEYS = """
@@ -71,6 +68,7 @@ _FACTS = (
     "started",
     "finished",
     "judged",
+    "uncounted",
     "scored",
     "ruled",
     "reigned",
@@ -79,7 +77,6 @@ _FACTS = (
 
 _Name = tuple[str, str, str]
 """Kind, key and author of a fact: its identity. The author is "" if the fact counts once for all authors."""
-_Row = tuple[str, int, dt.datetime | None, dt.datetime | None, str, str, str, str, str, str, bool]
 
 _DAMAGE = ("Corrupt database", "checksum", "Could not read enough bytes", "not a valid DuckDB", "deserialize")
 _DAMAGE_KINDS = (duckdb.Error, duckdb.IOException, duckdb.SerializationException, duckdb.InternalException)
@@ -225,7 +222,7 @@ class Projection:
             self._forget(arena)
             for table in ("posts", *_FACTS):
                 db.execute(f"DELETE FROM internal.{table} WHERE arena = ?", [arena])  # noqa: S608 names of our own
-            db.execute("INSERT OR REPLACE INTO internal.checkpoints VALUES (?, ?, 0)", [arena, identity])
+            db.execute("INSERT OR REPLACE INTO internal.checkpoints VALUES (?, ?, 0, NULL)", [arena, identity])
             return 0
 
     def append(self, arena: str, identity: str, entries: Sequence[Entry]) -> None:
@@ -253,7 +250,8 @@ class Projection:
             first, last = entries[0].seq, entries[-1].seq
             if ranks:
                 keep_scores(db, kept, first, last, asked_since=asked_since, before=before, rule=rule)
-            db.execute("UPDATE internal.checkpoints SET identity = ?, seq = ? WHERE arena = ?", [identity, last, arena])
+            checkpoint = [identity, last, self._open_runs(db, arena).books.encoded(), arena]
+            db.execute("UPDATE internal.checkpoints SET identity = ?, seq = ?, books = ? WHERE arena = ?", checkpoint)
             promoted = any(row[4] == "promoted" for row in rows["judged"])
             keep_reigns(db, arena, first, ruled_out=bool(rows["opened"]) or rules_out, promoted=promoted)
 
@@ -264,6 +262,7 @@ class Projection:
         rows: dict[str, list[Any]] = {table: [] for table in ("posts", *_FACTS)}
         names = [_name(entry, entry.post) if entry.post else None for entry in entries]
         known, runs = self._known(db, arena, entries, names), self._open_runs(db, arena)
+        runs.books.look_up(db, arena, entries)
         asked_since = entries[-1].seq
 
         def is_first(name: _Name) -> bool:
@@ -272,7 +271,7 @@ class Projection:
             return first
 
         for entry, name in zip(entries, names, strict=True):
-            row = row_of(arena, entry)
+            row = tables.row_of(arena, entry)
             post = entry.post if row[-1] else None
             match post.event if post else None:
                 case ProposalPromoted() | ProposalRetired():
@@ -285,6 +284,8 @@ class Projection:
                 continue
             if isinstance(post.event, RunRequested) and not is_first(("run", post.event.run, "")):
                 continue
+            if part := runs.books.take(entry, post.event, post.author, runs.attempts_of(post.event)):
+                rows["uncounted"].append((arena, entry.seq, post.author, *part))
             asked_since = min(asked_since, runs.take(entry.seq, post.event, post.author))
             rules_out = isinstance(post.event, CritiquePosted) and runs.rules_out(post.event, post.author)
             if found := tables.table_row(arena, entry.seq, row[2], post.author, post.event, rules_out=rules_out):
@@ -364,35 +365,6 @@ def view_sources() -> list[tuple[str, str]]:
 def promised_views() -> list[str]:
     """Return the names of the views whose columns stay: those that SHOW TABLES lists."""
     return [name for name, _ in view_sources() if "." not in name]
-
-
-def row_of(arena: str, entry: Entry) -> _Row:
-    """Return the row of an entry; never fails, for any bytes."""
-    post, where = entry.post, entry.subject
-    time = _utc(entry.time)
-    if post is not None:
-        try:
-            body = _ENCODE.encode(post.event).decode()
-            posted = _utc(post.at)
-            header = (where.author, where.kind, where.key, post.cause, body)
-            return arena, entry.seq, time, posted, post.id, *header, True
-        except (msgspec.MsgspecError, OverflowError, ValueError):
-            pass
-    body = entry.raw.decode("utf-8", "replace")
-    return arena, entry.seq, time, None, "", _text(where.author), _text(where.kind), _text(where.key), "", body, False
-
-
-def _utc(time: dt.datetime) -> dt.datetime | None:
-    if time.tzinfo is dt.UTC:
-        return time.replace(tzinfo=None)
-    try:
-        return time.astimezone(dt.UTC).replace(tzinfo=None) if time.tzinfo else time
-    except OverflowError:
-        return None
-
-
-def _text(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Rows of the tables for the frequent facts, one table for each kind; `tables.sql` defines the columns.
+"""Rows of the tables: of all entries, and of the frequent facts by their kinds; `tables.sql` defines the columns.
 
 A number that does not fit its column becomes null, as a cast in SQL would make it.
 """
@@ -9,11 +9,31 @@ from typing import Any
 import msgspec
 
 from mesh import events as e
+from mesh.wire import Entry
 
 _Row = tuple[Any, ...]
+_PostRow = tuple[str, int, dt.datetime | None, dt.datetime | None, str, str, str, str, str, str, bool]
+
+_ENCODE = msgspec.json.Encoder()
 
 _BIG = 2**63
 _HUGE = 2**127
+
+
+def row_of(arena: str, entry: Entry) -> _PostRow:
+    """Return the row of an entry; never fails, for any bytes."""
+    post, where = entry.post, entry.subject
+    time = _utc(entry.time)
+    if post is not None:
+        try:
+            body = _ENCODE.encode(post.event).decode()
+            posted = _utc(post.at)
+            header = (where.author, where.kind, where.key, post.cause, body)
+            return arena, entry.seq, time, posted, post.id, *header, True
+        except (msgspec.MsgspecError, OverflowError, ValueError):
+            pass
+    body = entry.raw.decode("utf-8", "replace")
+    return arena, entry.seq, time, None, "", _text(where.author), _text(where.kind), _text(where.key), "", body, False
 
 
 def table_row(
@@ -108,3 +128,16 @@ def _cost(cost: e.Cost | None) -> _Row:
 
 def _fits(number: int | None, bound: int) -> int | None:
     return number if number is not None and -bound <= number < bound else None
+
+
+def _utc(time: dt.datetime) -> dt.datetime | None:
+    if time.tzinfo is dt.UTC:
+        return time.replace(tzinfo=None)
+    try:
+        return time.astimezone(dt.UTC).replace(tzinfo=None) if time.tzinfo else time
+    except OverflowError:
+        return None
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

@@ -34,6 +34,8 @@ CREATE TABLE IF NOT EXISTS internal.finished (
 CREATE TABLE IF NOT EXISTS internal.judged (
     arena VARCHAR, seq BIGINT, time TIMESTAMP, proposal VARCHAR, verdict VARCHAR, why VARCHAR, met VARCHAR,
     p_better DOUBLE);
+-- A row per fact of whose cost not all dollars count against the budget (`mesh/stated_costs.py`): those that do, and the rest.
+CREATE TABLE IF NOT EXISTS internal.uncounted (arena VARCHAR, seq BIGINT, author VARCHAR, usd DOUBLE, uncounted_usd DOUBLE);
 -- A row per score that ranks, in the order of the log, with the standing of its proposal in its worker class after it
 -- (`mesh/standing.py`); `previous` is the sequence of the score before in that class, `asked_seq` that of the request.
 CREATE TABLE IF NOT EXISTS internal.scored (
@@ -49,7 +51,8 @@ CREATE TABLE IF NOT EXISTS internal.ruled (
 CREATE TABLE IF NOT EXISTS internal.reigned (
     arena VARCHAR, reign BIGINT, proposal VARCHAR, met VARCHAR, seq BIGINT, since TIMESTAMP, until TIMESTAMP,
     reigns BOOLEAN, until_seq BIGINT);
-CREATE TABLE IF NOT EXISTS internal.checkpoints (arena VARCHAR PRIMARY KEY, identity VARCHAR, seq BIGINT);
+-- `books` is what the arena has spent by then and what it may spend, as `analytics/books.py` keeps it.
+CREATE TABLE IF NOT EXISTS internal.checkpoints (arena VARCHAR PRIMARY KEY, identity VARCHAR, seq BIGINT, books VARCHAR);
 CREATE TABLE IF NOT EXISTS internal.layout (version INTEGER);
 -- The quantile of Student's t that bounds a two-sided 95 % interval, for the degrees of freedom up to 1000.
 CREATE TABLE IF NOT EXISTS internal.student_t (dof BIGINT, t975 DOUBLE);

@@ -32,7 +32,7 @@ async def status(door: Door) -> ArenaStatus:
         gain=gain_of(ranking, board.champion, base) if best and first else None,
         proposals=len(board.proposals),
         undecided=len(board.undecided),
-        runs_finished=len(board.runs) - len(board.unfinished),
+        runs_finished=board.finished,
         runs_running=running,
         runs_waiting=len(board.unfinished) - running,
         agents=len({member.name for member in present(board.agents).values()}),

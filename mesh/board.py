@@ -223,10 +223,12 @@ class Board(msgspec.Struct):
         self.finished += 1
         self.seconds[requested.lane] = self.seconds.get(requested.lane, 0.0) + event.trial_s + event.score_s
         self.unfinished.pop(event.run, None)
-        self._pay(event.cost)
+        self.usd += (event.cost.usd if event.cost else None) or 0.0
         if event.judge:
-            self.judge.add(event.judge)
-            self.usd += event.judge.usd
+            spec = opened.spec if opened else None
+            use = self.worker_costs.stated.count_judge(author, event.judge, spec, run.attempts)
+            self.judge.add(use)
+            self.usd += use.usd
         return True
 
     def _propose(self, entry: Entry, event: e.ProposalPosted, author: str) -> bool:
@@ -313,16 +315,13 @@ class Board(msgspec.Struct):
         self.proposals.settle(event.proposal, self.full)
         return True
 
-    def _pay(self, cost: e.Cost | None) -> None:
-        self.usd += (cost.usd if cost else None) or 0.0
-
     def _think(self, author: str, cost: e.Cost | None) -> None:
         """Add what a proposal, a critique or a failed model call cost its author."""
         if cost is None:
             return
-        self._pay(cost)
         if cost.usd is not None:
-            self.spent[author] = self.spent.get(author, 0.0) + cost.usd
+            usd = self.worker_costs.count_usd(self, author, cost.usd)
+            self.usd, self.spent[author] = self.usd + usd, self.spent.get(author, 0.0) + usd
         if cost.tokens_in is not None or cost.tokens_out is not None:
             total = self.tokens.get(author, 0) + (cost.tokens_in or 0) + (cost.tokens_out or 0)
             self.tokens[author] = min(total, MAX_INTEGER)  # a snapshot takes 64 bits

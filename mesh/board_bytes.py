@@ -33,6 +33,7 @@ from mesh import (
     run_facts,
     spec,
     stages,
+    stated_costs,
     worker_costs,
 )
 from mesh import events as e
@@ -180,6 +181,7 @@ _SOURCES = (
     e,
     spec,
     stages,
+    stated_costs,
     worker_costs,
 )
 SHAPE = hashlib.sha256("".join(map(inspect.getsource, _SOURCES)).encode()).hexdigest()

@@ -54,7 +54,8 @@ class ArenaOpened(Event, frozen=True, kw_only=True, tag="arena.opened"):
     """An arena, or a new version of it, is open. `code`, `evaluator` and `data` are content hashes.
 
     `ruled_out` are earlier proposals that changed what this version fixes: while it is in force, no score of theirs
-    counts, and none of them is champion. `rules` say whose starts and finishes of runs count (`mesh.hand_outs`).
+    counts, and none of them is champion. `rules` say whose starts and finishes of runs count (`mesh.hand_outs`), and
+    which costs (`mesh.stated_costs`).
     """
 
     version: b.Version

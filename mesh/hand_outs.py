@@ -25,7 +25,7 @@ from mesh.records import Contradiction, Member, Run, WorkerDoubts, mark_left
 from mesh.wire import HUB_AUTHOR
 
 BY_STARTER = 1
-"""`ArenaOpened.rules` from which starts and finishes count by their authors."""
+"""`ArenaOpened.rules` from which starts and finishes count by their authors; `mesh.stated_costs` has the next ones."""
 
 
 QUARANTINE_FROM = 2

@@ -54,7 +54,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "data": "Hash of the data that `artifact.prepare` made; empty if there is none.",
         "reason": "Why this version was opened.",
         "ruled_out": "Earlier proposals that changed what this version fixes, by what they changed.",
-        "rules": "Whose ends of runs count: 0 everybody's, as in logs before this field; 1 those of who began them.",
+        "rules": "What counts: 0 everybody's ends of runs and costs, as in logs before this field; from 1 on, ends of "
+        "runs by who began them; from 2 on, costs against a budget as far as they were reserved.",
     },
     "ArenaClosed": {
         "version": "Version of the arena that ends.",

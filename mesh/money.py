@@ -16,6 +16,7 @@ from collections import Counter
 from mesh.board import Board
 from mesh.events import RunRequested
 from mesh.fleet import is_awaited
+from mesh.stated_costs import NAME_SHARE, OTHERS_SHARE
 from mesh.times import duration
 from mesh.worker_costs import SPARE_S
 
@@ -143,6 +144,8 @@ def why_no_call(board: Board, usd: float, now: dt.datetime, *, name: str) -> str
     costs, limit = board.worker_costs, board.worker_costs.limit_usd
     if limit is None or board.opened is None:
         return ""
+    if beyond := _why_beyond_share(board, usd, name):
+        return beyond
     kept, others, spent = runs_usd(board), costs.asking_usd(but=name), costs.spent_usd(board, now)
     if spent + kept + others + usd <= limit:
         return ""
@@ -150,6 +153,28 @@ def why_no_call(board: Board, usd: float, now: dt.datetime, *, name: str) -> str
     asked = f", calls of other agents ${others:.4f}" if others else ""
     so_far = f"arena {board.arena} has spent ${spent:.2f} of ${limit:,.2f}{runs}{asked}"
     return f"{so_far}, and one more call may cost ${usd:.4f}"
+
+
+def _why_beyond_share(board: Board, usd: float, name: str) -> str:
+    """Return why more calls of an agent would exceed the share of the budget that it may have; "" if they do not."""
+    costs, stated = board.worker_costs, board.worker_costs.stated
+    if not stated.is_bounded(name):
+        return ""
+    kept = costs.others_asking_usd(but=name)
+    if usd <= stated.left_usd(name) and usd + kept <= stated.others_left_usd:
+        return ""
+    granted, used = stated.granted_usd or 0.0, sum(stated.counted.values(), 0.0)
+    most, own = NAME_SHARE * granted, stated.counted.get(name, 0.0)
+    return (
+        f"{name} may use ${most:,.2f} of the ${granted:,.2f} that arena {board.arena} was granted, "
+        f"and all agents that are not its own ${OTHERS_SHARE * granted:,.2f}: it has used ${own:.4f}, "
+        f"all of them ${used:.4f}, calls of the others may cost ${kept:.4f}, and one more call may cost ${usd:.4f}"
+    )
+
+
+def stated_usd(board: Board, name: str) -> float:
+    """Return what an agent says that all its calls have cost, also what does not count against a budget."""
+    return board.spent.get(name, 0.0) + board.worker_costs.stated.uncounted.get(name, 0.0)
 
 
 class Reservation:

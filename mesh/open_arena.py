@@ -33,7 +33,6 @@ from mesh.follow import Follower, post_once
 from mesh.foreign_folder import free_name, origin, remember
 from mesh.git_tree import add_tree
 from mesh.grants import grant_at_opening
-from mesh.hand_outs import BY_STARTER
 from mesh.judge_rules import ModelPrice, judge_words, priced
 from mesh.knobs import range_faults, unmatched_rules
 from mesh.machine_memory import memory_gb
@@ -44,6 +43,7 @@ from mesh.readable import audited_paths
 from mesh.rule_breaches import breaches, meaning_lines
 from mesh.ruling_out import FIXED, reinstated
 from mesh.spec import ArenaSpec
+from mesh.stated_costs import BY_RESERVE
 from mesh.stray_files import keep_strays
 from mesh.version_rules import VersionRules
 from mesh.wire import Post
@@ -186,7 +186,7 @@ async def open_arena(
         if last
         else "",
         ruled_out=await breaches(follower.board, rules, code, tree),
-        rules=BY_STARTER,
+        rules=BY_RESERVE,
     )
     known, champion = follower.board.seq, follower.board.champion
     try:

@@ -8,10 +8,11 @@ nothing. So is one that joined when the budget could not pay for one more run wi
 Of an agent that asks models, the budget keeps what its calls of one moment may cost, from its joining until it leaves.
 For one that was killed it is kept until its name joins and leaves again: its last calls may be in no fact. Time does
 not change that, and agents without a given name return under the same one (`mesh.agent.own_name`).
+`mesh.stated_costs` bounds what it keeps of those that are not the swarm's own, and what counts of the costs they say.
 """
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from typing import Protocol, Self
 
 import msgspec
@@ -19,6 +20,7 @@ import msgspec
 from mesh import events as e
 from mesh.records import JudgeTotal
 from mesh.spec import ArenaSpec
+from mesh.stated_costs import BY_RESERVE, StatedCosts
 
 SPARE_S = 120.0
 """Seconds of the fleet that a budget keeps for the end of the arena, and for the wait before it."""
@@ -49,10 +51,14 @@ WAITS_S = 5.0
 class Spending(Protocol):
     """What of a board counts here: `spent` is what models cost each author, `judge` what scoring asked of models."""
 
+    time: dt.datetime
     opened: e.ArenaOpened | None
     spent: dict[str, float]
     judge: JudgeTotal
-    unfinished: dict[str, None]
+
+    @property
+    def unfinished(self) -> Container[str]:
+        """The runs that somebody still waits for."""
 
 
 class PaidLife(msgspec.Struct):
@@ -88,6 +94,7 @@ class WorkerCosts(msgspec.Struct):
     begun, each with that life and when it began. `cheapest_per_hour_usd` is the lowest price that a paid life had,
     `overhead_s` the sum over `overheads` runs of what they took beside trial and scoring.
     `asking` has what the calls of an agent may cost in dollars, by its name, with the boot id of its present life.
+    `stated` says how much counts of the costs that authors have said.
     `last` is the time of the last fact that matters here, and `woken` that of the last one after a long silence.
     """
 
@@ -104,6 +111,7 @@ class WorkerCosts(msgspec.Struct):
     last: dt.datetime | None = None
     woken: dt.datetime | None = None
     asking: dict[str, tuple[str, float]] = {}
+    stated: StatedCosts = msgspec.field(default_factory=StatedCosts)
 
     def take(self, board: Spending, at: dt.datetime, author: str, event: e.AnyEvent) -> None:
         """Take the next fact that counts and is of `COSTING`; `board` has it already.
@@ -136,12 +144,16 @@ class WorkerCosts(msgspec.Struct):
                     self._pay_more(board, at)
             case e.BudgetGranted():
                 self._grant(board, at, event)
+            case e.ArenaOpened():
+                self.stated.by_reserve = event.rules >= BY_RESERVE
+                self.stated.opened_by = author if event.rules else ""
 
     def _stop_asking(self, author: str, event: e.AgentLeft) -> None:
         if self.asking.get(author, ("", 0.0))[0] != event.boot:
             return
         if event.owes_usd:
-            self.asking[author] = event.boot, event.owes_usd
+            most = self.asking[author][1] if self.stated.is_bounded(author) else event.owes_usd
+            self.asking[author] = event.boot, min(event.owes_usd, most)
         else:
             del self.asking[author]
 
@@ -180,7 +192,30 @@ class WorkerCosts(msgspec.Struct):
 
     def asking_usd(self, but: str = "") -> float:
         """Return what calls of agents may cost that are under way, but for those of one agent."""
-        return sum((usd for name, (_, usd) in self.asking.items() if name != but), 0.0)
+        own = sum((usd for name, (_, usd) in self.asking.items() if self._is_own(name, but)), 0.0)
+        return own + min(self.others_asking_usd(but), self.stated.others_left_usd)
+
+    def others_asking_usd(self, but: str = "") -> float:
+        """Return the same of those agents alone of which a budget keeps no more than a share."""
+        return sum((self.kept_usd(name) for name in self.asking if name != but and self.stated.is_bounded(name)), 0.0)
+
+    def _is_own(self, name: str, but: str) -> bool:
+        return name != but and not self.stated.is_bounded(name)
+
+    def kept_usd(self, name: str) -> float:
+        """Return what a budget keeps for the calls of an agent."""
+        return min(self.asking.get(name, ("", 0.0))[1], self.stated.left_usd(name))
+
+    def count_usd(self, board: Spending, author: str, usd: float) -> float:
+        """Take what an author says that a model call has cost, and return how much of it counts, in dollars.
+
+        What was not reserved, or what the budget keeps for others, does not count.
+        """
+        if self.limit_usd is None or not self.stated.is_bounded(author):
+            return usd
+        asked = len(self.under_way) * board.opened.spec.judge.usd_per_run if board.opened else 0.0
+        room = self.limit_usd - self.spent_usd(board, board.time) - self.asking_usd(but=author) - asked
+        return self.stated.count(author, usd, min(self.asking.get(author, ("", 0.0))[1], max(0.0, room)))
 
     @property
     def usd_per_s(self) -> float:
@@ -268,6 +303,7 @@ class WorkerCosts(msgspec.Struct):
         self.grants = max(self.grants, event.n)
         if event.usd is None:
             return
+        self.stated.granted_usd = (self.stated.granted_usd or 0.0) + event.usd
         before = self.spent_usd(board, at) if self.limit_usd is None else self.limit_usd
         self.limit_usd = before + event.usd
         self._pay_more(board, at)
@@ -280,6 +316,14 @@ class WorkerCosts(msgspec.Struct):
             elif not life.is_paid and self._may_pay(board, at, life):
                 life.is_paid, life.since = True, at
                 self._note_price(life)
+
+
+class KeptBooks(msgspec.Struct):
+    """What a projector keeps of the money of an arena: as of its checkpoint, what a board has in these fields."""
+
+    spent: dict[str, float] = {}
+    judge: JudgeTotal = msgspec.field(default_factory=JudgeTotal)
+    worker_costs: WorkerCosts = msgspec.field(default_factory=WorkerCosts)
 
 
 def longest_run_s(spec: ArenaSpec, *, on_cpu: bool = False) -> float:

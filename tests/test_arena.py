@@ -14,10 +14,10 @@ from mesh.code import CodeStore
 from mesh.errors import BadArena, MeshError
 from mesh.events import ArenaClosed, ArenaOpened
 from mesh.file_trees import delete
-from mesh.hand_outs import BY_STARTER
 from mesh.memory import MemoryHub
 from mesh.open_arena import open_arena
 from mesh.spec import ArenaSpec, ArtifactSpec, KnobsSpec, ObjectiveSpec, ScoreSpec, TrialSpec
+from mesh.stated_costs import BY_RESERVE
 from mesh.wire import Post
 from tests.support.arenas import ARENA, write
 from tests.test_file_trees import nest
@@ -272,7 +272,7 @@ async def test_an_arena_opens_once_and_again_when_it_changed_or_was_closed(
         base_tree=CodeStore(home / "x.git", bus).tree_of(files),
         evaluator=arena.evaluator_hash(SPEC, files),
         data=first.data,
-        rules=BY_STARTER,
+        rules=BY_RESERVE,
     )
     assert await CodeStore(home / "y.git", bus).files(first.base_commit) == files
     assert (await open_arena(hub, folder, home=home))[1] == first

@@ -44,6 +44,7 @@ from mesh.events import (
 from mesh.kept import KeptProposals, KeptRuns
 from mesh.lean import without_curve
 from mesh.spec import ArenaSpec, ArtifactSpec, ObjectiveSpec, ScoreSpec, TrialSpec, WorkerSpec
+from mesh.stated_costs import StatedCosts
 from mesh.wire import Entry, Post
 from mesh.worker_costs import WorkerCosts
 
@@ -338,6 +339,7 @@ def test_the_log_of_release_0_1_0_folds_to_the_same_board() -> None:
             cheapest_per_hour_usd=3.5,
             last=at(32),
             woken=at(1),
+            stated=StatedCosts(granted_usd=20.0),
         ),
     )
     assert round(board.usd, 9) == 0.25 + 8 * 0.005

@@ -123,3 +123,4 @@ async def test_a_coder_needs_a_limit_of_one_run_where_the_arena_has_a_budget(are
     assert cheap.reserves_usd == 2.5
     [asked] = await work(arena, cheap)
     assert isinstance(asked, ModelAsked)
+    assert asked.cost.usd == 2.5  # the agent prints no dollars: it counts at what somebody said that a run may cost

@@ -17,7 +17,6 @@ from mesh.roll_call import answer_roll_call
 from mesh.sql_protocol import SERVICE, Answer, encode
 from mesh.testing import BEGAN
 from mesh.wire import Entry, Post
-from mesh_cli.live.spending import status_budget
 from mesh_cli.live.status import figures, runs_per_minute, status_lines
 from tests.conftest import OpenBus
 from tests.support.history import HISTORY, T1, finish, opened, request
@@ -89,7 +88,13 @@ async def test_a_budget_is_shown_where_there_is_one(open_bus: OpenBus, home: Pat
     before = row["budget"]["granted_usd"] - 20.0  # a first grant begins with what was spent before
     spent = before + 4.12
     assert row["budget"] == pytest.approx(
-        {"granted_usd": before + 20, "spent_usd": spent, "reserved_usd": 1.2, "rest_usd": 20 - 4.12 - 1.2}
+        {
+            "granted_usd": before + 20,
+            "spent_usd": spent,
+            "reserved_usd": 1.2,
+            "rest_usd": 20 - 4.12 - 1.2,
+            "uncounted_usd": 0.0,
+        }
     )
     words = f"budget          ${before + 20:,.2f} granted, ${spent:,.2f} spent, $1.20 reserved, $14.68 left"
     assert words in status_lines(row, None)
@@ -103,13 +108,13 @@ class MemberBus(MemoryBus):
         raise BusRefused("this member may not ask that")
 
 
-async def test_a_member_of_a_hub_reads_the_budget_without_a_roll_call() -> None:
+async def test_a_member_of_a_hub_reads_the_budget_without_a_roll_call(home: Path) -> None:
     bus = MemberBus("a")
     await tell(bus)
     joined = WorkerJoined(boot="b7", worker_class="cpu", device="cpu", slots=1, price_per_hour_usd=0.0)
     for author, event in (("op", BudgetGranted(n=1, usd=20.0)), ("own", joined)):
         await bus.post(Post.new(author, event))
-    found = await status_budget(bus)
+    found = (await figures(bus))["budget"]
     assert found is not None
     assert found["granted_usd"] - found["spent_usd"] == pytest.approx(20.0)
 

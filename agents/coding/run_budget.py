@@ -3,12 +3,14 @@
 Dollars and tokens are read from the log, as those of other roles. Calls are counted in a file, because a run that was
 killed is in no fact. What the next run costs is unknown, so it is taken to cost as much as the dearest one so far; a
 coding agent that can keep a limit in dollars itself is told what is left. Where the arena has a budget, somebody has to
-say what a run may cost at most.
+say what a run may cost at most; a run whose dollars the coding agent does not print counts as so much (`unsaid_usd`).
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+
+import msgspec
 
 from agents.llm.model_options import number_option
 from mesh.atomic_write import atomic_write
@@ -16,7 +18,7 @@ from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import Cost
 from mesh.log_clock import LogClock
-from mesh.money import limit_usd, why_no_call
+from mesh.money import limit_usd, stated_usd, why_no_call
 
 
 class RunBudget:
@@ -49,6 +51,7 @@ class RunBudget:
         self._tokens = number_option(options, "budget_tokens", None)
         self._calls = number_option(options, "budget_calls", None)
         self._run_usd = number_option(options, "run_usd", None)
+        self.unsaid_usd = None if prints_usd else self._run_usd
         self._dearest, self._most, self._unknown = 0.0, 0, ""
         self._clock = LogClock()
         self._made = 0
@@ -70,7 +73,7 @@ class RunBudget:
 
     def exceeds(self, board: Board) -> str:
         """Return why one more run might exceed the budget, "" if it cannot as far as is known."""
-        spent, used = board.spent.get(self._name, 0.0), board.tokens.get(self._name, 0)
+        spent, used = stated_usd(board, self._name), board.tokens.get(self._name, 0)
         if self._calls is not None and self._made >= self._calls:
             return f"{self._name} has run {self._agent} {self._made} times, as --budget-calls allows; it stops"
         if self._unknown:
@@ -101,9 +104,13 @@ class RunBudget:
 
     def left_usd(self, board: Board) -> float | None:
         """Return the most that the next run may cost in dollars, None without such a limit."""
-        of_all = None if self._usd is None else self._usd - board.spent.get(self._name, 0.0)
+        of_all = None if self._usd is None else self._usd - stated_usd(board, self._name)
         known = [usd for usd in (of_all, self._run_usd) if usd is not None]
         return min(known, default=None)
+
+    def paid(self, cost: Cost) -> Cost:
+        """Return what a run has cost: where its dollars are not printed, as many as somebody said that it may cost."""
+        return msgspec.structs.replace(cost, usd=self._run_usd) if cost.usd is None else cost
 
     def begin(self) -> None:
         """Count a run, before it starts."""

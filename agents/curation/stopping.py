@@ -13,6 +13,7 @@ from mesh.board import Board, Run
 from mesh.changes import ChangeReader
 from mesh.events import PROOF, AnyEvent, ArenaClosed, CritiquePosted, RunKilled, RunRequested
 from mesh.money import Reservation, budget_words, is_used_up, limit_usd, must_end, next_run_words
+from mesh.stated_costs import BY_RESERVE
 
 
 def stop(board: Board, now: dt.datetime) -> list[RunKilled | ArenaClosed]:
@@ -36,7 +37,7 @@ def stop(board: Board, now: dt.datetime) -> list[RunKilled | ArenaClosed]:
     if is_used_up(board, now):
         text = f"spent {budget_words(board, now)}; the rest does not pay for one more run, {next_run_words(board)}"
         return [ArenaClosed(version=version, reason="budget", text=text)]
-    if rule.usd and limit_usd(board) is None and board.usd >= rule.usd:
+    if rule.usd and limit_usd(board) is None and board.opened.rules < BY_RESERVE and board.usd >= rule.usd:
         return [ArenaClosed(version=version, reason="budget", text=f"spent ${board.usd:.2f} of ${rule.usd:g}")]
     if rule.trials and board.finished >= rule.trials:
         return [ArenaClosed(version=version, reason="trials", text=f"{board.finished:,} runs have finished")]

@@ -8,16 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from agents.llm import client
-from agents.llm.client import Message, Model
+from agents.llm.client import Message, Model, Price
 from agents.llm.hidden_keys import clean
-from agents.llm.model_options import model_parameters, number_option
+from agents.llm.model_options import model_parameters, number_option, price_option
 from agents.llm.unposted_calls import UnpostedCalls
 from mesh.board import Board
 from mesh.errors import BadInput
 from mesh.events import Cost, KeptCall, ModelAsked
 from mesh.failed_calls import LOST
 from mesh.log_clock import LogClock
-from mesh.money import why_no_call
+from mesh.money import limit_usd, stated_usd, why_no_call
+
+_SAY_PRICE = "--option price_per_mtok=IN,OUT, the dollars for a million tokens (0,0 if it costs nothing)"
 
 _TEXT = 400
 """Most characters of the text of a failed call."""
@@ -27,7 +29,7 @@ class Budget:
     """The model of one agent and its budgets.
 
     Options: `model` (provider/name), `api_base`, `budget_usd`, `budget_tokens`, `answer_tokens`, `reasoning_effort`,
-    `temperature`, `top_p`, `structured` (auto or off).
+    `temperature`, `top_p`, `structured` (auto or off), `price_per_mtok` (dollars for a million tokens in and out).
 
     Raises:
         BadInput: An option is not valid, or a budget cannot be kept.
@@ -39,7 +41,9 @@ class Budget:
         self._name = name
         self.unposted = UnpostedCalls(name, unposted)
         self._clock = LogClock()
-        self.model = Model(options["model"], options.get("api_base", ""), model_parameters(options))
+        own = price_option(options)
+        price = Price(own[0] / 1e6, own[1] / 1e6) if own else None
+        self.model = Model(options["model"], options.get("api_base", ""), model_parameters(options), price)
         self.answer_tokens = int(number_option(options, "answer_tokens", answer_tokens) or 0)
         self._usd = number_option(options, "budget_usd", None)
         self._tokens = number_option(options, "budget_tokens", None)
@@ -48,7 +52,7 @@ class Budget:
         if self._usd is not None and self._price is None:
             raise BadInput(
                 f"the price of {self.model.name} is unknown, so --budget-usd {self._usd:g} cannot be kept; "
-                "use --budget-tokens instead"
+                f"use --budget-tokens instead, or say the price: {_SAY_PRICE}"
             )
 
     def exceeds(self, board: Board, messages: Sequence[Message], costs: Iterable[Cost] = ()) -> str:
@@ -59,9 +63,11 @@ class Budget:
             messages: The messages of the call.
             costs: Costs that are not in the log yet.
         """
+        if unpriced := self.why_unpriced(board):
+            return f"{unpriced}; it stops asking"
         costs, most = list(costs), self.most(messages)
         if self._usd is not None and self._price:
-            spent = board.spent.get(self._name, 0.0) + sum(cost.usd or 0.0 for cost in costs)
+            spent = stated_usd(board, self._name) + sum(cost.usd or 0.0 for cost in costs)
             price = most.usd or 0.0
             if spent + price > self._usd:
                 of = f"${spent:.4f} of --budget-usd {self._usd:g}"
@@ -73,6 +79,15 @@ class Budget:
                 return f"{self._name} has used {of}, and one more call may take {_count(most):,}; it stops asking"
         usd = (most.usd or 0.0) + sum(cost.usd or 0.0 for cost in costs)
         return why_no_call(board, usd, self._clock.now(board), name=self._name)
+
+    def why_unpriced(self, board: Board) -> str:
+        """Return why the agent cannot be held to the budget of the arena: its model has no price; "" if it can."""
+        if (limit := limit_usd(board)) is None or self._price is not None:
+            return ""
+        return (
+            f"{self._name} cannot be held to the budget of arena {board.arena}, ${limit:,.2f}, because the price of "
+            f"{self.model.name} is unknown: give {_SAY_PRICE}"
+        )
 
     def look(self, board: Board) -> None:
         """Look at the log's time; call it with each decision."""

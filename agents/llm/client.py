@@ -36,17 +36,6 @@ MAX_WAIT_S = 60.0
 """Longest pause between two requests."""
 
 
-class Model(msgspec.Struct, frozen=True):
-    """A model as `provider/name`, the address of its server if it is not the provider's default, and its parameters.
-
-    `parameters` are those of each request, such as `("temperature", 0.7)`.
-    """
-
-    name: str
-    api_base: str = ""
-    parameters: tuple[tuple[str, str | float], ...] = ()
-
-
 class Price(msgspec.Struct, frozen=True):
     """Dollars per token."""
 
@@ -56,6 +45,19 @@ class Price(msgspec.Struct, frozen=True):
     def of(self, tokens_in: int, tokens_out: int) -> float:
         """Return the price of these tokens, in dollars."""
         return self.token_in * tokens_in + self.token_out * tokens_out
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model as `provider/name`, the address of its server if it is not the provider's default, and its parameters.
+
+    `parameters` are those of each request, such as `("temperature", 0.7)`. `price` is what its user says that it costs,
+    None for what litellm knows.
+    """
+
+    name: str
+    api_base: str = ""
+    parameters: tuple[tuple[str, str | float], ...] = ()
+    price: Price | None = None
 
 
 class ModelAnswer(msgspec.Struct, frozen=True):
@@ -123,6 +125,8 @@ def missing_keys(model: Model) -> list[str]:
 
 def price_of(model: Model) -> Price | None:
     """Return the price of a model's tokens; None if it is unknown."""
+    if model.price is not None:
+        return model.price
     litellm = _litellm()
     try:
         info: Mapping[str, Any] = litellm.get_model_info(model.name)

@@ -15,9 +15,11 @@ RESEARCHER_OPTIONS = (
     "temperature",
     "top_p",
     "structured",
+    "price_per_mtok",
 )
 """Options of a researcher; `mesh up --model` gives them to it, and all others to the explorers."""
 
+_MOST_PER_MTOK = 1e6
 _SPANS = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
 
 
@@ -44,6 +46,27 @@ def model_parameters(options: Mapping[str, str]) -> tuple[tuple[str, str | float
     if options.get("structured", "auto") not in ("auto", "off"):
         raise BadInput(f"option structured={options['structured']} is not valid; use auto or off")
     return tuple(found)
+
+
+def price_option(options: Mapping[str, str]) -> tuple[float, float] | None:
+    """Return the dollars for a million tokens in and out that the option `price_per_mtok` says; None without it.
+
+    Raises:
+        BadInput: It is not two numbers of 0 or more.
+    """
+    text = options.get("price_per_mtok", "")
+    if not text:
+        return None
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) != 2 or not all(0 <= price <= _MOST_PER_MTOK for price in found):
+        raise BadInput(
+            f"option price_per_mtok={text} is not valid; use the dollars for a million tokens in and out, such as "
+            "0.15,0.6 (0,0 for a model that costs nothing)"
+        )
+    return found[0], found[1]
 
 
 def number_option(options: Mapping[str, str], name: str, default: float | None) -> float | None:

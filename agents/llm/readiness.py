@@ -29,7 +29,7 @@ async def check_ready(model: Model, *, has_budget: bool) -> None:
     if missing := client.missing_keys(model):
         raise BadInput(f"{model.name} needs {' or '.join(missing)} in the environment, which is not set; export it")
     price = client.price_of(model)
-    if price and not has_budget:
+    if price and price.of(1, 1) and not has_budget:
         each = f"${price.token_in * 1e6:g} and ${price.token_out * 1e6:g} for a million tokens in and out"
         raise BadInput(f"{model.name} costs {each}; give --budget-usd or --budget-tokens, such as --budget-usd 5")
     answer = await client.ask_model(

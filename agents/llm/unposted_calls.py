@@ -12,6 +12,7 @@ import msgspec
 from mesh.atomic_write import atomic_write
 from mesh.board import Board
 from mesh.events import Cost
+from mesh.money import stated_usd
 
 
 class _Open(msgspec.Struct):
@@ -41,7 +42,7 @@ class UnpostedCalls:
             most: The most that the call may cost; until it has answered, the question counts and no answer.
         """
         if self._open is None:
-            self._open = _Open(board.tokens.get(self._name, 0), board.spent.get(self._name, 0.0))
+            self._open = _Open(board.tokens.get(self._name, 0), stated_usd(board, self._name))
         share = (most.tokens_in or 0) / max(1, (most.tokens_in or 0) + (most.tokens_out or 0))
         usd = None if most.usd is None else most.usd * share
         self._open.calls.append(Cost(usd=usd, tokens_in=most.tokens_in, tokens_out=0))
@@ -73,7 +74,7 @@ class UnpostedCalls:
             self._forget()
             return None
         known = [cost.usd for cost in was.calls if cost.usd is not None]
-        usd = max(0.0, sum(known) - (board.spent.get(self._name, 0.0) - was.usd)) if known else None
+        usd = max(0.0, sum(known) - (stated_usd(board, self._name) - was.usd)) if known else None
         answers = min(missing, sum(cost.tokens_out or 0 for cost in was.calls))
         return len(was.calls), Cost(usd=usd, tokens_in=missing - answers, tokens_out=answers)
 

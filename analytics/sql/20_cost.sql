@@ -1,5 +1,6 @@
 -- What was spent, by whom and on what; what is unknown is counted as such and never as zero. `run` is the time of workers
 -- that finished runs took, `lost` that of attempts that no finish came of, `idle` the rest of what workers were there.
+-- `uncounted_usd` is what authors say beyond what they had reserved: it is not part of `usd`, and no budget counts it.
 CREATE OR REPLACE VIEW cost AS
 WITH spent AS (
     SELECT
@@ -24,8 +25,12 @@ WITH spent AS (
     WHERE f.judge_calls IS NOT NULL
 )
 SELECT
-    arena, what, who, count(*) AS count, sum(usd ORDER BY seq, what) AS usd, count(*) - count(usd) AS usd_unknown,
-    sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out, sum(seconds ORDER BY seq, what) AS seconds
-FROM spent
+    s.arena, s.what, s.who, count(*) AS count, sum(coalesce(u.usd, s.usd) ORDER BY s.seq, s.what) AS usd,
+    count(*) - count(s.usd) AS usd_unknown, sum(s.tokens_in)::BIGINT AS tokens_in,
+    sum(s.tokens_out)::BIGINT AS tokens_out, sum(s.seconds ORDER BY s.seq, s.what) AS seconds,
+    coalesce(sum(u.uncounted_usd ORDER BY s.seq, s.what), 0) AS uncounted_usd
+FROM spent s
+LEFT JOIN internal.uncounted u
+    ON u.arena = s.arena AND u.seq = s.seq AND s.what IN ('proposal', 'critique', 'failed call', 'judge')
 GROUP BY ALL
 ORDER BY arena, what, who;

@@ -4,8 +4,12 @@ CREATE OR REPLACE VIEW not_counted AS
 WITH void AS (
     SELECT arena, seq, time, author, kind, key, decoded, CASE WHEN decoded THEN body->>'$.run' END AS run,
         CASE WHEN decoded THEN body->>'$.worker' END AS worker, CASE kind
-            WHEN 'worker.left' THEN 'worker.joined' WHEN 'agent.left' THEN 'agent.joined' END AS joined
-    FROM internal.posts
+            WHEN 'worker.left' THEN 'worker.joined' WHEN 'agent.left' THEN 'agent.joined' END AS joined,
+        kind = 'critique.posted' AND (
+            EXISTS (SELECT 1 FROM internal.proposed o WHERE o.arena = p.arena AND o.proposal = p.key AND o.seq < p.seq)
+            OR EXISTS (SELECT 1 FROM internal.requested q WHERE q.arena = p.arena AND q.run = p.key AND q.seq < p.seq)
+        ) AS has_target
+    FROM internal.posts p
     WHERE NOT counts
 ),
 begun AS (
@@ -21,6 +25,7 @@ SELECT
         WHEN NOT v.decoded THEN 'it is not understood'
         WHEN v.joined IS NOT NULL AND l.seq IS NULL THEN 'nobody had joined with this id'
         WHEN v.joined IS NOT NULL AND l.author <> v.author THEN 'its author is not the one that left'
+        WHEN v.kind = 'critique.posted' AND NOT v.has_target THEN 'nobody had posted what it is about'
         WHEN v.kind NOT IN ('run.started', 'run.killed', 'run.finished') THEN 'a fact before it has its key'
         WHEN r.seq IS NULL THEN 'nobody had requested the run'
         WHEN f.seq IS NOT NULL THEN 'the run had finished'

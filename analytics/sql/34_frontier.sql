@@ -10,10 +10,15 @@ WITH thought AS (
     UNION ALL
     SELECT arena, seq, judge_usd FROM internal.finished WHERE judge_calls IS NOT NULL
 ),
+counted AS (
+    SELECT t.arena, t.seq, coalesce(u.usd, t.usd) AS usd
+    FROM thought t
+    LEFT JOIN internal.uncounted u ON u.arena = t.arena AND u.seq = t.seq
+),
 summed AS (
     SELECT
         arena, seq, sum(usd) OVER so_far AS usd, count(*) OVER so_far - count(usd) OVER so_far AS unknown
-    FROM thought
+    FROM counted
     WINDOW so_far AS (PARTITION BY arena ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
 ),
 worked AS (

@@ -2,8 +2,7 @@
 
 import datetime as dt
 import sys
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import anyio.to_thread
@@ -28,7 +27,9 @@ from mesh.money import (
     why_unpaid,
 )
 from mesh.roll_call import who_answers
-from mesh.wire import Pattern
+
+_MOST_NAMES = 3
+"""Authors of costs that are not counted, of whom names are shown."""
 
 
 class PricedMachine(msgspec.Struct, frozen=True):
@@ -129,6 +130,7 @@ class BudgetFigures(msgspec.Struct, frozen=True):
     """What `mesh budget` shows, in dollars; `limit_usd` and `left_usd` are None without a budget.
 
     `reserved_usd` is what the budget keeps for runs that have begun and for model calls; it is a part of `left_usd`.
+    `uncounted_usd` is what authors say that they have cost, beyond what they had reserved.
     """
 
     arena: str
@@ -143,6 +145,7 @@ class BudgetFigures(msgspec.Struct, frozen=True):
     per_hour_usd: float
     workers_unpriced: list[str]
     grants: int
+    uncounted_usd: float
 
 
 def budget_figures(board: Board, now: dt.datetime) -> BudgetFigures:
@@ -162,19 +165,23 @@ def budget_figures(board: Board, now: dt.datetime) -> BudgetFigures:
         per_hour_usd=round(burn_per_hour_usd(board), 6),
         workers_unpriced=unpriced_workers(board),
         grants=board.worker_costs.grants,
+        uncounted_usd=round(board.worker_costs.stated.uncounted_usd, 6),
     )
 
 
-async def status_budget(bus: ArenaBus) -> dict[str, float] | None:
+def status_budget(board: Board, answering: Collection[str] | None, now: dt.datetime) -> dict[str, float] | None:
     """Return what was granted and spent, what is reserved and what is left beside that; None without a budget.
 
-    The whole log is folded only where there is a grant.
+    Args:
+        board: The board of the arena, or an excerpt of one with all that its money is counted from.
+        answering: Boot ids of those that answer a roll call: who does not costs no more. None where nobody may call it.
+        now: The time; of a closed arena that of its log counts.
     """
-    async with aclosing(bus.read(until=await bus.head(), only=[Pattern("budget.granted")])) as batches:
-        if not any([batch async for batch in batches]):
-            return None
-    _, board = await followed(bus)
-    found = budget_figures(board, board.time if board.closed else dt.datetime.now(dt.UTC))
+    if board.worker_costs.limit_usd is None:
+        return None
+    if answering is not None:
+        board = msgspec.structs.replace(board, worker_costs=board.worker_costs.without_silent(answering))
+    found = budget_figures(board, board.time if board.closed else now)
     if found.limit_usd is None or found.left_usd is None:
         return None
     rest = max(0.0, round(found.left_usd - found.reserved_usd, 6))
@@ -183,12 +190,15 @@ async def status_budget(bus: ArenaBus) -> dict[str, float] | None:
         "spent_usd": found.spent_usd,
         "reserved_usd": found.reserved_usd,
         "rest_usd": rest,
+        "uncounted_usd": found.uncounted_usd,
     }
 
 
 def status_budget_words(row: Mapping[str, float]) -> str:
     """Return the figures of `status_budget` as words: `$20.00 granted, $4.12 spent, $1.20 reserved, $14.68 left`."""
     words = {"granted_usd": "granted", "spent_usd": "spent", "reserved_usd": "reserved", "rest_usd": "left"}
+    if row["uncounted_usd"]:
+        words["uncounted_usd"] = "claimed beyond reserves, and not counted"
     return ", ".join(f"${row[name]:,.2f} {word}" for name, word in words.items())
 
 
@@ -203,5 +213,11 @@ def budget_lines(board: Board, now: dt.datetime) -> list[str]:
         lines.append("no budget: `mesh budget grant USD` sets one")
     else:
         lines.append(f"reserved ${found.reserved_usd:,.2f} for runs that have begun and for model calls")
+    if uncounted := board.worker_costs.stated.uncounted:
+        names = sorted(uncounted, key=lambda name: -uncounted[name])
+        who = ", ".join(names[:_MOST_NAMES]) + (
+            f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        )
+        lines.append(f"not counted: ${found.uncounted_usd:,.2f} that {who} claimed beyond what was reserved")
     cure = "give it --price-per-hour USD, 0 if it costs nothing"
     return lines + [f"the price of worker {name} is not known: {cure}" for name in found.workers_unpriced]

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import msgspec
+
 from agents.curation.proof_share import ProofTime
 from agents.curation.waiting_claims import may_wait, waiting_words
 from mesh.board import Board
 from mesh.bounds import MAX_INTEGER
 from mesh.events import PROOF
 from mesh.sql_protocol import quoted
+from mesh.worker_costs import KeptBooks
 from mesh.worker_time import WorkerTime
 from mesh_cli.projected.asking import Projector, Row
 from mesh_cli.projected.excerpt import MOST_PROVEN, excerpt, sequences
@@ -26,6 +29,7 @@ class ProjectedState:
         time: What the workers' time went into.
         proof_time: How much of it was proof.
         finished_lately: Runs that ended in the last minutes of the log.
+        money: The board with all that the money of the arena is counted from.
         waiting: In a sentence how many claims wait for proof; "" if none do.
     """
 
@@ -40,6 +44,7 @@ class ProjectedState:
         self.finished_lately: int = self._all["lately"]
         self.finished: int = self._all["finished"]
         seconds = {lane: row["in_order"] or 0.0 for lane, row in lanes.items()}
+        self.money = _with_money(self.board, found["books"])
         self.proof_time = ProofTime(self._all["proofs"], self.finished, seconds)
 
 
@@ -58,6 +63,7 @@ async def projected_state(projector: Projector, rate_over_s: float) -> Projected
         "counts": projector.sql("counts", rate_over_us=round(rate_over_s * 1e6)),
         "lanes": projector.sql("lanes"),
         "models": projector.sql("models"),
+        "books": projector.sql("books"),
     }
     state = ProjectedState(*await projected_ranking(projector, queue=True, more=more))
     if may_wait(state.board, state.proof_time):
@@ -78,6 +84,12 @@ async def _claims(projector: Projector, scored_seq: int) -> Board:
     board = await excerpt(projector, found["facts"], seq=projector.seq, most=MOST_PROVEN)
     board.scored_seq = scored_seq
     return board
+
+
+def _with_money(board: Board, found: list[Row]) -> Board:
+    """Return the board with what was spent and what may be, as the projector keeps it."""
+    kept = msgspec.json.decode(found[0]["kept"], type=KeptBooks)
+    return msgspec.structs.replace(board, spent=kept.spent, judge=kept.judge, worker_costs=kept.worker_costs)
 
 
 def _counts(found: Row, models: list[Row]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ SELECT
         WHERE arena = {arena} AND kind = 'run.finished' AND seq >= (SELECT seq FROM recent)) AS lately,
     count(*) AS finished, sum(judge_calls) AS judge_calls, sum(judge_cached) AS judge_cached,
     sum(judge_tokens_in) AS judge_tokens_in, sum(judge_tokens_out) AS judge_tokens_out,
-    sum(judge_usd ORDER BY seq) AS judge_usd
+    sum(coalesce(u.usd, judge_usd) ORDER BY seq) AS judge_usd
 FROM internal.finished
+LEFT JOIN (SELECT seq, usd FROM internal.uncounted WHERE arena = {arena}) u USING (seq)
 WHERE arena = {arena}
