@@ -163,7 +163,7 @@ def _why_beyond_share(board: Board, usd: float, name: str) -> str:
     kept = costs.others_asking_usd(but=name)
     if usd <= stated.left_usd(name) and usd + kept <= stated.others_left_usd:
         return ""
-    granted, used = stated.granted_usd or 0.0, sum(stated.counted.values(), 0.0)
+    granted, used = stated.granted_usd or 0.0, stated.counted_usd
     most, own = NAME_SHARE * granted, stated.counted.get(name, 0.0)
     return (
         f"{name} may use ${most:,.2f} of the ${granted:,.2f} that arena {board.arena} was granted, "

@@ -36,14 +36,15 @@ class StatedCosts(msgspec.Struct):
     """What counts of the costs that authors have said, in dollars.
 
     `by_reserve` if the version in force bounds them. `opened_by` opened that version. `granted_usd` is the sum of the
-    grants, None without one. `counted` has what counts by author, of those that are bounded, since they are; `judged`
-    the same of judges, by worker. `uncounted` has what each of them has said beyond that.
+    grants, None without one. `counted` has what counts by author, of those that are bounded, since they are, and
+    `counted_usd` the sum; `judged` the same of judges, by worker. `uncounted` has what each has said beyond that.
     """
 
     by_reserve: bool = False
     opened_by: str = ""
     granted_usd: float | None = None
     counted: dict[str, float] = {}
+    counted_usd: float = 0.0
     judged: dict[str, float] = {}
     uncounted: dict[str, float] = {}
 
@@ -65,7 +66,7 @@ class StatedCosts(msgspec.Struct):
         """Up to how many more dollars of all bounded authors together count; infinity where none is bounded."""
         if not self.by_reserve or self.granted_usd is None:
             return math.inf
-        return max(0.0, OTHERS_SHARE * self.granted_usd - sum(self.counted.values(), 0.0))
+        return max(0.0, OTHERS_SHARE * self.granted_usd - self.counted_usd)
 
     @property
     def uncounted_usd(self) -> float:
@@ -82,7 +83,9 @@ class StatedCosts(msgspec.Struct):
         """
         if not self.is_bounded(author):
             return usd
-        return self._count(self.counted, author, usd, min(reserved_usd, self.left_usd(author)))
+        counts = self._count(self.counted, author, usd, min(reserved_usd, self.left_usd(author)))
+        self.counted_usd += counts
+        return counts
 
     def count_judge(self, author: str, use: JudgeUse, spec: ArenaSpec | None, attempts: int) -> JudgeUse:
         """Take what the scoring of a run has asked of models, and return it with the dollars that count.
