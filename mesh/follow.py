@@ -59,13 +59,13 @@ class Follower:
         self.board = Board(arena=bus.arena)
         self._bus, self._snapshot, self._swarm = bus, snapshot, swarm
         self.saved = self.written = 0
-        self._told = False
+        self._told = self._is_following = False
         self._identity = ""
         self._has_saved = anyio.Event()
         self._changed = anyio.Event()
 
     async def catch_up(self, on_progress: Callable[[int, int], None] | None = None) -> None:
-        """Fold all entries that are in the log now.
+        """Fold all entries that are in the log now; where `follow` runs, wait until it has folded them.
 
         Args:
             on_progress: called now and then, with the entry that is folded and the last one.
@@ -73,6 +73,9 @@ class Follower:
         Raises:
             BusUnavailable: the log cannot be reached.
         """
+        if self._is_following:
+            await self.reached(await self._bus.head())
+            return
         self._identity = await self._bus.identity()
         head = await self._bus.head()
         self._load(head)
@@ -93,15 +96,19 @@ class Follower:
         Args:
             on_entry: called after each entry, with the entry and whether its fact counts.
         """
-        async with aclosing(self._bus.read(self.board.seq, follow=True)) as batches:
-            async for batch in batches:
-                for entry in batch:
-                    counts = self.board.fold(entry)
-                    if on_entry:
-                        on_entry(entry, counts)
-                self._changed.set()
-                self._changed = anyio.Event()
-                await self._save()
+        self._is_following = True
+        try:
+            async with aclosing(self._bus.read(self.board.seq, follow=True)) as batches:
+                async for batch in batches:
+                    for entry in batch:
+                        counts = self.board.fold(entry)
+                        if on_entry:
+                            on_entry(entry, counts)
+                    self._changed.set()
+                    self._changed = anyio.Event()
+                    await self._save()
+        finally:
+            self._is_following = False
 
     async def reached(self, seq: int) -> None:
         """Wait until the board has folded entry `seq`; another task must run `follow`."""

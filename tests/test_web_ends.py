@@ -80,9 +80,9 @@ async def test_the_page_outlives_server_and_worker_and_says_so(home: Path, monke
             tasks.start_soon(partial(fold_and_answer, hub, settings.database(home), on_ready=ready.set))
             await ready.wait()
             visitor = await stack.enter_async_context(a_page(home))
-            words = [sys.executable, "-c", ANSWER.replace('"a"', '"tiny"'), server.url, "w9"]
+            words = [sys.executable, "-c", ANSWER.replace('"a"', '"tiny"'), server.url, "w9", "nina"]
             async with await anyio.open_process(words) as worker:
-                joined = WorkerJoined(boot="w9", worker_class="cpu", device="cpu", slots=2)
+                joined = WorkerJoined(boot="w9", worker_class="cpu", device="cpu", slots=2, answers_by_name=True)
                 for event in (joined, request("r9", T1, 9), RunStarted(run="r9", attempt=1, worker="w9")):
                     await bus.post(Post.new("nina", event))
                 try:

@@ -140,7 +140,7 @@ class SystemAccount:
 
         async def take(msg: Msg) -> None:
             said = msgspec.json.decode(msg.data, type=dict[str, Any])
-            client, sent = said.get("client") or {}, said.get("received") or {}
+            client, sent = said.get("client") or {}, said.get("sent") or {}
             waiting.append(
                 {
                     "cid": client.get("id"),
