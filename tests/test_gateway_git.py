@@ -1,5 +1,6 @@
 """AgentHub's git half as agents use it: a real git, a real curl, a real gateway process, a real nats-server."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -197,6 +198,9 @@ STEPS = ("read", "baseline", "pushed")
 """Where the program waits, if it is told to."""
 
 
+_DATES = itertools.count(1_700_000_000)
+
+
 def program(hub: str, folder: Path, name: str, between: str = "") -> str:
     """Do what `program_agenthub.md` says, in its order; return the commit that was pushed."""
     folder.mkdir(exist_ok=True)
@@ -204,6 +208,7 @@ def program(hub: str, folder: Path, name: str, between: str = "") -> str:
     git.commit(FILES, f"where {name} comes from")
     env = {"HUB": hub, "NAME": name, "HOME": str(folder), "PATH": "/usr/local/bin:/usr/bin:/bin", "BETWEEN": between}
     env |= {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    env["GIT_COMMITTER_DATE"] = f"@{next(_DATES)} +0000"  # two equal commits of one second would be one
     done = subprocess.run(["bash", "-c", PROGRAM], cwd=git.folder, env=env, capture_output=True, text=True, timeout=850)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1]
