@@ -26,7 +26,6 @@ from nats.aio.client import Client
 from benchmarks.gateway import ARENA, PROGRAM
 from benchmarks.parts.flooding import flood_beside_honest, member_client
 from benchmarks.parts.harness import Figures, Goal, say
-from benchmarks.parts.ports import free_ports
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
 from mesh.bus import ArenaBus
@@ -35,6 +34,7 @@ from mesh.invitation import Invitation
 from mesh.jetstream import JetStreamHub, connect
 from mesh.membership import offer_of, redeem
 from mesh.open_arena import open_arena
+from mesh.ports import free_ports
 from mesh.wire import HUB_LOG, Pattern, Post
 from mesh_cli.hub.members import make_invitation, revoke_member
 

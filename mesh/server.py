@@ -32,6 +32,7 @@ from mesh import settings, store_lock
 from mesh.atomic_write import atomic_write
 from mesh.disk import full_disk, is_out_of_space, read_regular
 from mesh.errors import BadInput, BusUnavailable, HostTrouble
+from mesh.ports import free_port
 from mesh.server_config import server_config, start_within_s
 from mesh.server_health import Health
 from mesh.server_process import REAP_WITHIN_S, STOP_WITHIN_S, end_process, kept_running, last_trouble, start_process
@@ -39,6 +40,8 @@ from mesh.store_lock import Place, StoreLock, place_of
 
 _WATCH_EVERY_S = 0.5
 _MOST_PAUSE_S = 60.0
+_ANY_PORT = -1
+"""The port in a configuration that lets the system choose."""
 
 _Pid = Annotated[int, msgspec.Meta(gt=0, lt=2**31)]
 
@@ -249,13 +252,13 @@ class EmbeddedServer:
 
     async def _start(self, lock: StoreLock) -> Address:
         last = self._address or address_of(self.folder)
-        port = int(last.url.rpartition(":")[2]) if last and re.fullmatch(r"nats://[\w.]+:\d{1,5}", last.url) else -1
+        known = last and re.fullmatch(r"nats://[\w.]+:(\d{1,5})", last.url)
         try:
-            return await self._spawn(lock, port)
+            return await self._spawn(lock, int(known[1]) if known else _first_port())
         except BusUnavailable as error:
-            if port < 0 or "address already in use" not in str(error):
+            if "address already in use" not in str(error):
                 raise
-            return await self._spawn(lock, -1)
+            return await self._spawn(lock, _ANY_PORT)
 
     async def _spawn(self, lock: StoreLock, port: int) -> Address:
         binary = find_binary()
@@ -337,6 +340,13 @@ def _no_store(folder: Path, error: OSError) -> BadInput | HostTrouble:
         return HostTrouble(full_disk(folder, sys.maxsize))
     why = error.strerror or type(error).__name__
     return BadInput(f"the folder {folder} cannot be used for the store of a server: {why}")
+
+
+def _first_port() -> int:
+    """Return a port that nobody else is given while the server is away; any if there is none."""
+    with suppress(OSError):
+        return free_port()
+    return _ANY_PORT
 
 
 def _is_alive(pid: int, started: float) -> bool:

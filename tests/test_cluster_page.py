@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from benchmarks.parts.ports import free_ports
 from benchmarks.parts.three_servers import CONFIG
+from mesh.ports import free_ports
 from tests.support.follower import blocks_of
 from tests.test_deploy import Machine
 

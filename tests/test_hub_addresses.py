@@ -8,9 +8,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from benchmarks.parts.ports import free_ports
 from mesh.accounts.hub_init import init_hub
 from mesh.accounts.server_files import listens_on
+from mesh.ports import free_ports
 from mesh.web.listening import listen
 from mesh_cli.hub.open_keys import keys_open_to_others
 from tests.support.arenas import write_arena

@@ -12,7 +12,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from benchmarks.parts.ports import free_ports
 from mesh.accounts.certificates import hash_of_certificate
 from mesh.accounts.claims import claims_of, verified_claims
 from mesh.accounts.hub_folder import ACCOUNTS, HubFolder
@@ -21,6 +20,7 @@ from mesh.accounts.issuing import issue, revoke_key, revoked_keys
 from mesh.accounts.nkey import new_nkey
 from mesh.accounts.rights import ROLE_NAMES
 from mesh.errors import BadInput
+from mesh.ports import free_ports
 from mesh.server import find_binary
 from mesh_cli.exit import ExitCode
 from tests.support.hub_of_members import is_stored, member_creds, new_hub, server_of, speaker

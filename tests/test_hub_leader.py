@@ -6,13 +6,13 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.parts.ports import free_ports
 from gpu_worker.lease import keep_lease
 from mesh.accounts.hub_init import init_hub
 from mesh.bus import REQUESTS, WORKERS
 from mesh.cluster_config import node_name
 from mesh.events import NotePosted
 from mesh.jetstream import JetStreamBus, connect
+from mesh.ports import free_ports
 from mesh.wire import Post
 from tests.support.hub_of_members import member_creds
 from tests.test_cluster import PATIENCE_S, request

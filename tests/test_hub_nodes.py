@@ -11,13 +11,13 @@ import anyio
 import nats.errors
 import pytest
 
-from benchmarks.parts.ports import free_ports
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
 from mesh.accounts.issuing import revoke_key
 from mesh.cluster_config import node_name
 from mesh.errors import BadInput
 from mesh.jetstream.system import system_account
+from mesh.ports import free_ports
 from mesh.server import find_binary
 from mesh_cli.exit import ExitCode
 from tests.support.hub_of_members import JS, Speaker, is_stored, member_creds, speaker

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.parts.ports import free_ports
+from mesh.ports import free_ports
 from tests.support.follower import ROOT, blocks_of
 from tests.test_deploy import Machine, until
 

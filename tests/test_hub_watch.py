@@ -7,7 +7,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from benchmarks.parts.ports import free_ports
+from mesh.ports import free_ports
 from tests.support.arenas import write_arena
 from tests.support.own_hub import new_hub, run_mesh, running
 from tests.test_metrics import get, health, of, scrape

@@ -19,13 +19,13 @@ import httpx
 import nats
 import pytest
 
-from benchmarks.parts.ports import free_ports
 from gateway.http.limits import PER_HOUR
 from mesh.accounts.creds_file import read_creds
 from mesh.accounts.nkey import new_nkey
 from mesh.invitation import Invitation, read_invitation
 from mesh.jetstream.credentials import proof
 from mesh.membership import HubMembership, join_words, membership_of, renewal_words
+from mesh.ports import free_ports
 from mesh.web.connection import REQUEST_S
 from tests.support.arenas import write_arena
 from tests.support.hub import curl

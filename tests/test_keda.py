@@ -13,13 +13,13 @@ import anyio.to_thread
 import pytest
 import yaml
 
-from benchmarks.parts.ports import free_ports
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
 from mesh.bus import ArenaBus, Delivery
 from mesh.events import LANES, Lane
 from mesh.jetstream import connect
 from mesh.jetstream.server_state import lane_consumer, lane_lags
+from mesh.ports import free_ports
 from mesh.server import find_binary
 from mesh.testing import requested
 from mesh.wire import Post

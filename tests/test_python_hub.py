@@ -15,9 +15,9 @@ import anyio
 import pytest
 
 import mesh
-from benchmarks.parts.ports import free_port
 from mesh.errors import ArenaIsClosed, BadInput, BusUnavailable, MeshError, NotYet, UnknownName
 from mesh.events import ArenaClosed, ProposalPosted, ProposalPromoted
+from mesh.ports import free_port
 from mesh.server import EmbeddedServer
 from tests.support.arenas import TRAIN
 from tests.support.hub import Hub, gateway, register

@@ -157,6 +157,18 @@ async def test_it_listens_on_loopback_alone_on_a_free_port_and_syncs_every_post(
     assert not any(map(psutil.pid_exists, pids))
 
 
+async def test_its_first_port_is_none_that_the_kernel_gives_to_others_and_any_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    with anyio.fail_after(200):
+        async with embedded(tmp_path / "one") as one:
+            assert int(one.url.rpartition(":")[2]) < lowest
+        monkeypatch.setattr("mesh.ports._COUNT", 0)
+        async with embedded(tmp_path / "two") as two:
+            assert await texts(two.url) == []
+
+
 async def test_a_second_user_adopts_the_running_server_and_leaves_it_running(tmp_path: Path) -> None:
     with anyio.fail_after(200):
         async with embedded(tmp_path) as first:

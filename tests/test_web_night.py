@@ -17,9 +17,9 @@ from anyio.streams.text import TextReceiveStream
 from msgspec.structs import replace
 
 from benchmarks.parts.family import posts
-from benchmarks.parts.ports import free_port
 from mesh.events import NotePosted, Origin, ProposalPosted
 from mesh.jetstream import JetStreamBus, connect
+from mesh.ports import free_port
 from mesh.server import EmbeddedServer
 from mesh.testing import git_hash
 from mesh.wire import Post

@@ -14,9 +14,9 @@ from playwright.async_api import Browser
 from playwright.async_api import Page as Tab
 
 from benchmarks.parts.family import posts
-from benchmarks.parts.ports import free_port
 from mesh.events import AnyEvent, NotePosted, Origin, ProposalPosted
 from mesh.jetstream import JetStreamBus, connect
+from mesh.ports import free_port
 from mesh.server import EmbeddedServer
 from mesh.testing import git_hash
 from mesh.wire import Post

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.parts.ports import free_ports
 from mesh.jetstream import JetStreamHub
 from mesh.parent_death import die_with_parent
+from mesh.ports import free_ports
 from mesh.server import find_binary
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "nats-cluster.conf"

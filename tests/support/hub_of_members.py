@@ -13,7 +13,6 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from benchmarks.parts.ports import free_port as free_port
 from mesh import wire
 from mesh.accounts.creds_file import write_creds
 from mesh.accounts.hub_folder import HubFolder
@@ -25,6 +24,7 @@ from mesh.bus import WORKERS
 from mesh.events import LANES
 from mesh.jetstream.closing import close_client
 from mesh.jetstream.credentials import proof
+from mesh.ports import free_port as free_port
 from mesh.server import find_binary
 
 JS = "$JS.API."

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import anyio
 import anyio.abc
 
-from benchmarks.parts.ports import free_ports as free_ports
 from mesh.accounts.hub_folder import HubFolder
 from mesh.accounts.hub_init import init_hub
+from mesh.ports import free_ports as free_ports
 
 COMMAND = (sys.executable, "-P", "-m", "mesh_cli")
 
